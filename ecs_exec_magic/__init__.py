@@ -1,0 +1,1 @@
+"""Run commands in Amazon ECS containers, with exact output and exit codes."""

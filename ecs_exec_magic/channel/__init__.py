@@ -1,0 +1,1 @@
+"""The data channel of AWS Session Manager: bytes and times in, bytes and times out."""

@@ -1,0 +1,229 @@
+"""Every error this package raises, in one tree.
+
+::
+
+    EcsExecError
+    ├── InvalidRequest            what was asked cannot be asked (ValueError)
+    ├── TargetNotFound            no such cluster, service, task or container (LookupError)
+    ├── AmbiguousTarget           the address means more than one container (LookupError)
+    ├── ExecNotEnabled            the task was started without ECS Exec
+    ├── AgentNotConnected         the exec agent is not running or cannot be reached
+    ├── AccessDenied              AWS refused the call (PermissionError)
+    ├── CredentialsError          no credentials, or expired ones
+    ├── ServiceError              AWS answered with an error that has no class of its own
+    │   └── Throttled             the API's rate limit was passed
+    ├── ConnectError              an endpoint, proxy or websocket is out of reach (ConnectionError)
+    ├── MethodUnavailable         the chosen way of starting sessions is refused
+    ├── ProtocolError             what came over the channel breaks the protocol or its own proof
+    ├── SessionLost               the session ended before the command's end was seen
+    ├── StartFailed               the agent could not start the command
+    ├── CommandFailed             the command ended with a non-zero exit code
+    │   └── CommandTimeout        the command was ended because its time was up (TimeoutError)
+    ├── BridgeError               the chosen event-loop bridge is not safe here
+    └── ProvisionError            infrastructure could not be made or removed
+
+    Interrupted                   the user interrupted a command (KeyboardInterrupt)
+
+Each carries ``cause`` (why it happened, in one sentence) and ``cure`` (what to do about it).
+In a notebook an error shows as at most five lines and never as a traceback through this package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .results import CommandResult
+
+__all__ = [
+    "AccessDenied",
+    "AgentNotConnected",
+    "AmbiguousTarget",
+    "BridgeError",
+    "CommandFailed",
+    "CommandTimeout",
+    "ConnectError",
+    "CredentialsError",
+    "EcsExecError",
+    "ExecNotEnabled",
+    "Interrupted",
+    "InvalidRequest",
+    "MethodUnavailable",
+    "ProtocolError",
+    "ProvisionError",
+    "ServiceError",
+    "SessionLost",
+    "StartFailed",
+    "TargetNotFound",
+    "Throttled",
+]
+
+
+class EcsExecError(Exception):
+    """Base of all errors of this package.
+
+    Args:
+        message: what happened, in one line.
+        cause: why, in one sentence; empty when the message says it all.
+        cure: what the user can do about it.
+        result: what a command had given before the error, if it had started.
+    """
+
+    cause: str = ""
+    cure: str = ""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        cause: str = "",
+        cure: str = "",
+        result: CommandResult | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause or type(self).cause
+        self.cure = cure or type(self).cure
+        self.result = result
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+    def _lines(self) -> list[str]:
+        lines = [f"{type(self).__name__}: {self}"]
+        if self.cause:
+            lines.append(f"cause: {self.cause}")
+        if self.cure:
+            lines.append(f"cure:  {self.cure}")
+        return lines
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows instead of a traceback, at most five lines (IPython's protocol)."""
+        text = "\n".join(self._lines()).splitlines()
+        return text if len(text) <= 5 else [*text[:4], text[-1]]
+
+
+def _rebuild(cls: type[EcsExecError], args: tuple[Any, ...], state: dict[str, Any]) -> EcsExecError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidRequest(EcsExecError, ValueError):
+    """What was asked cannot be asked: nothing was run."""
+
+
+class TargetNotFound(EcsExecError, LookupError):
+    """No such cluster, service, task or container."""
+
+
+class AmbiguousTarget(EcsExecError, LookupError):
+    """The address means more than one container.
+
+    Attributes:
+        choices: the addresses it could mean.
+    """
+
+    def __init__(self, message: str = "", *, choices: tuple[str, ...] = (), **rest: Any) -> None:
+        super().__init__(message, **rest)
+        self.choices = choices
+
+
+class ExecNotEnabled(EcsExecError):
+    """The task was started without ECS Exec."""
+
+
+class AgentNotConnected(EcsExecError):
+    """The exec agent in the container is not running, or has no connection to AWS."""
+
+
+class AccessDenied(EcsExecError, PermissionError):
+    """AWS refused the call."""
+
+
+class CredentialsError(EcsExecError):
+    """No credentials were found, or they have expired."""
+
+
+class ServiceError(EcsExecError):
+    """AWS answered with an error that has no class of its own.
+
+    Attributes:
+        code: AWS's error code, as in ``ThrottlingException``.
+        request_id: the id under which AWS support finds the call.
+    """
+
+    def __init__(
+        self, message: str = "", *, code: str = "", request_id: str = "", **rest: Any
+    ) -> None:
+        super().__init__(message, **rest)
+        self.code = code
+        self.request_id = request_id
+
+
+class Throttled(ServiceError):
+    """The rate limit of an AWS API was passed, and retries did not help."""
+
+
+class ConnectError(EcsExecError, ConnectionError):
+    """An endpoint, proxy or websocket cannot be reached."""
+
+
+class MethodUnavailable(EcsExecError):
+    """The chosen way of starting sessions (``method=``) is refused or lacks what was asked."""
+
+
+class ProtocolError(EcsExecError):
+    """What came over the channel breaks the protocol, or its own proof of completeness."""
+
+
+class SessionLost(EcsExecError):
+    """The session ended before the end of the command was seen: its outcome is unknown."""
+
+
+class StartFailed(EcsExecError):
+    """The agent could not start the command; nothing ran."""
+
+
+class CommandFailed(EcsExecError):
+    """The command ended with a non-zero exit code; :attr:`result` holds all of its output."""
+
+    result: CommandResult
+
+    def _lines(self) -> list[str]:
+        tail = self.result.tail(1, "stderr").strip()
+        lines = super()._lines()
+        if tail:
+            lines.insert(1, f"stderr: {tail[-300:]}")
+        return lines
+
+
+class CommandTimeout(CommandFailed, TimeoutError):
+    """The command was ended because its time was up; :attr:`result` holds what came until then."""
+
+
+class BridgeError(EcsExecError):
+    """The chosen event-loop bridge is not safe in this interpreter or kernel."""
+
+
+class ProvisionError(EcsExecError):
+    """Infrastructure could not be made or removed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user interrupted a command; not an :class:`EcsExecError`, so that Run All stops.
+
+    Attributes:
+        result: what the command had given until then.
+    """
+
+    def __init__(self, message: str = "", result: CommandResult | None = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Interrupted: {self}"]

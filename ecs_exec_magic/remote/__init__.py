@@ -1,0 +1,1 @@
+"""How a command is wrapped so that exact output and exit code come back."""

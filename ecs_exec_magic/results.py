@@ -1,0 +1,323 @@
+"""What a command gave back.
+
+Knows finished output and how to show it. Never knows connections, AWS or notebooks.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .capture import Capture
+from .errors import CommandFailed, CommandTimeout, InvalidRequest
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .address import ContainerRef
+
+__all__ = ["CommandResult"]
+
+_SHOWN_LINES = 30
+
+# Numbers as Linux has them on x86 and ARM: the far end's, whatever the client runs on.
+_SIGNALS = (
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP "
+    "TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
+).split()  # noqa: SIM905 - a list of thirty would take a page
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CommandResult:
+    """Output, exit code and circumstances of one command.
+
+    Attributes:
+        exit_code: 0 to 255, or None when it cannot be known.
+        timed_out: the command was ended because its time was up.
+        truncated: output passed a stated ``max_bytes``; what is kept is its beginning.
+        exact: counts and checksums of both streams, as the far end took them, agree with what is
+            here. False means that nothing proves the bytes, not that they are wrong.
+        duration: seconds from asking for the session to the end of the command.
+        started_at: when the session was asked for, with time zone.
+        command: what was asked to run: a string, or the list of arguments.
+        target: the container it ran in.
+        session_id: of Session Manager.
+        request_id: of the API call that started the session; CloudTrail has it.
+        noise: what reached the terminal outside of both streams, at most 64 KiB.
+        missing: what kept this result from being exact, in words; empty when it is.
+    """
+
+    exit_code: int | None
+    command: str | list[str]
+    target: ContainerRef | None = None
+    timed_out: bool = False
+    exact: bool = False
+    duration: float = 0.0
+    started_at: datetime | None = None
+    session_id: str = ""
+    request_id: str = ""
+    noise: bytes = b""
+    missing: str = ""
+    captured_stdout: Capture = field(default_factory=Capture)
+    captured_stderr: Capture = field(default_factory=Capture)
+
+    # -- streams ---------------------------------------------------------------------------------
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        """Standard output, byte for byte."""
+        return self.captured_stdout.read()
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        """Standard error, byte for byte."""
+        return self.captured_stderr.read()
+
+    @property
+    def stdout(self) -> str:
+        """Standard output as text; bytes that are not UTF-8 show as U+FFFD."""
+        return self.stdout_bytes.decode("utf-8", "replace")
+
+    @property
+    def stderr(self) -> str:
+        """Standard error as text; bytes that are not UTF-8 show as U+FFFD."""
+        return self.stderr_bytes.decode("utf-8", "replace")
+
+    @property
+    def truncated(self) -> bool:
+        """Whether output passed a stated ``max_bytes``."""
+        return self.captured_stdout.truncated or self.captured_stderr.truncated
+
+    # -- outcome ---------------------------------------------------------------------------------
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command is known to have ended with exit code 0."""
+        return self.exit_code == 0 and not self.timed_out
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    def signal(self) -> str | None:
+        """The signal that ended the command, by the shell's convention of 128 + its number."""
+        number = (self.exit_code or 0) - 128
+        if not 1 <= number <= len(_SIGNALS):
+            return None
+        return f"SIG{_SIGNALS[number - 1]}"
+
+    def check(self) -> CommandResult:
+        """Return self if the command succeeded.
+
+        Raises:
+            CommandTimeout: its time was up.
+            CommandFailed: its exit code is not 0, or cannot be known.
+        """
+        if self.ok:
+            return self
+        if self.timed_out:
+            raise CommandTimeout(
+                f"{self._short_command()} was ended: its time was up after {self.duration:.1f} s",
+                cure="allow more time with timeout=; what it printed is in .result",
+                result=self,
+            )
+        where = f" in {self.target}" if self.target else ""
+        if self.exit_code is None:
+            raise CommandFailed(
+                f"{self._short_command()} ended with an unknown exit code{where}",
+                cause=self.missing,
+                result=self,
+            )
+        how = f" ({self.signal})" if self.signal else ""
+        raise CommandFailed(
+            f"{self._short_command()} ended with exit code {self.exit_code}{how}{where}",
+            cause=_EXIT_CAUSES.get(self.exit_code, ""),
+            result=self,
+        )
+
+    # -- as data ---------------------------------------------------------------------------------
+
+    @property
+    def lines(self) -> Any:
+        """Lines of stdout as IPython's ``SList``, with its ``.grep()``, ``.fields()``, ``.n``."""
+        from IPython.utils.text import SList
+
+        return SList(self.stdout.splitlines())
+
+    def json(self) -> Any:
+        """Stdout read as JSON; one value, or a list of them when there is one on each line."""
+        text = self.stdout
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            lines = [line for line in text.splitlines() if line.strip()]
+            if len(lines) < 2:
+                raise
+            return [json.loads(line) for line in lines]
+
+    def table(self, sep: str | None = None) -> list[dict[str, Any]]:
+        """Stdout read as a table whose first line names the columns.
+
+        Reads JSON lists of objects, tab- or comma-separated lines, aligned columns, and columns
+        divided by blanks, of which the last takes the rest of the line (as ``ps aux`` prints).
+
+        Args:
+            sep: the separator, when it should not be found out.
+        """
+        text = self.stdout
+        if sep is None and text.lstrip()[:1] in ("[", "{"):
+            try:
+                rows = self.json()
+            except ValueError:
+                pass
+            else:
+                rows = rows if isinstance(rows, list) else [rows]
+                if all(isinstance(row, dict) for row in rows):
+                    return rows
+        return _read_table([line for line in text.splitlines() if line.strip()], sep)
+
+    def dataframe(self, sep: str | None = None) -> Any:
+        """:meth:`table` as a pandas DataFrame.
+
+        Raises:
+            InvalidRequest: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise InvalidRequest(
+                "dataframe() needs pandas", cure="pip install pandas, or use table()"
+            ) from None
+        return pandas.DataFrame(self.table(sep))
+
+    def tail(self, n: int = 10, stream: str = "stdout") -> str:
+        """The last ``n`` lines of ``stdout`` or ``stderr``."""
+        capture = self.captured_stderr if stream == "stderr" else self.captured_stdout
+        return capture.last_lines(n).decode("utf-8", "replace")
+
+    # -- as text ---------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return self.stdout
+
+    def __repr__(self) -> str:
+        return f"<CommandResult {self._short_command()}: {self._outcome()}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CommandResult):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # its streams can be large and are compared by value
+
+    def _short_command(self, width: int = 60) -> str:
+        text = self.command if isinstance(self.command, str) else shlex.join(self.command)
+        text = " ".join(text.split())
+        return repr(text if len(text) <= width else text[: width - 1] + "…")
+
+    def _outcome(self) -> str:
+        if self.timed_out:
+            code = "timed out"
+        elif self.exit_code is None:
+            code = "exit code unknown"
+        else:
+            code = f"exit code {self.exit_code}" + (f" ({self.signal})" if self.signal else "")
+        sizes = f"{_size(len(self.captured_stdout))} stdout, "
+        sizes += f"{_size(len(self.captured_stderr))} stderr"
+        notes = ", truncated" if self.truncated else ""
+        notes += "" if self.exact else ", not verified"
+        return f"{code}, {sizes}, {self.duration:.2f} s{notes}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._html()}
+
+    def _html(self) -> str:
+        # Colours carry over to light and dark themes because they only tint what is there.
+        good = "#2e7d32" if self.ok else "#c62828"
+        where = f" in <code>{html.escape(str(self.target))}</code>" if self.target else ""
+        head = (
+            f'<div><span style="color:{good};font-weight:bold">{"✓" if self.ok else "✗"}</span> '
+            f"<code>{html.escape(self._short_command())}</code>{where}: "
+            f"{html.escape(self._outcome())}</div>"
+        )
+        blocks = "".join(
+            _html_stream(name, capture)
+            for name, capture in (
+                ("stdout", self.captured_stdout),
+                ("stderr", self.captured_stderr),
+            )
+            if len(capture)
+        )
+        return f"<div>{head}{blocks}</div>"
+
+
+_EXIT_CAUSES = {
+    126: "the shell found the program but may not execute it",
+    127: "the program is not in the container's image, or not on its PATH",
+    137: "the command was killed: by the out-of-memory killer, a stop of the task, or somebody",
+}
+
+
+def _size(count: int) -> str:
+    if count < 1024:
+        return f"{count} B"
+    size = count / 1024
+    for unit in ("KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def _html_stream(name: str, capture: Capture) -> str:
+    data = capture.last_lines(_SHOWN_LINES)[-8192:]
+    text = data.decode("utf-8", "replace")
+    hidden = len(capture) - len(data)
+    note = f" (last {_size(len(data))} of {_size(len(capture))})" if hidden else ""
+    return (
+        f"<details><summary>{name}{note}</summary>"
+        f'<pre style="margin:0;padding-left:1em">{html.escape(text)}</pre></details>'
+    )
+
+
+def _read_table(lines: list[str], sep: str | None) -> list[dict[str, Any]]:
+    if not lines:
+        return []
+    header, rows = lines[0], lines[1:]
+    if sep is None and "\t" in header:
+        sep = "\t"
+    if sep is None and "," in header and all("," in row for row in rows):
+        sep = ","
+    if sep is not None:
+        return list(csv.DictReader(lines, delimiter=sep))
+    starts = _aligned_columns(header, rows)
+    if starts:
+        ends = [*starts[1:], None]
+        spans = list(zip(starts, ends, strict=True))
+        names = [header[a:b].strip() for a, b in spans]
+        return [dict(zip(names, (row[a:b].strip() for a, b in spans), strict=True)) for row in rows]
+    names = header.replace("Mounted on", "Mounted_on").split()  # df names one column in two words
+    names = [name.replace("Mounted_on", "Mounted on") for name in names]
+    return [
+        dict(zip(names, row.split(None, len(names) - 1), strict=False))
+        for row in rows
+        if len(row.split()) > 1 or len(names) == 1
+    ]
+
+
+def _aligned_columns(header: str, rows: list[str]) -> list[int]:
+    """Offsets of columns, if names with blanks inside them make counting words impossible."""
+    starts = [match.start() for match in re.finditer(r"(?:(?<=\s\s)|^)\S", header)]
+    names = re.split(r"\s{2,}", header.strip())
+    if len(starts) < 2 or not any(" " in name for name in names):
+        return []
+    for row in rows:
+        for start in starts[1:]:
+            if start < len(row) and not row[start - 1].isspace():
+                return []  # right-aligned figures stand under the names: columns are not these
+    return starts

@@ -1,0 +1,1 @@
+"""A practice cluster on loopback that real clients believe."""
