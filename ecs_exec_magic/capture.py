@@ -5,9 +5,9 @@ Knows bytes and a temporary file. Never knows where they come from or what they 
 
 from __future__ import annotations
 
-import io
 import tempfile
 import threading
+import weakref
 from typing import IO, Any
 
 __all__ = ["SPILL_BYTES", "Capture"]
@@ -31,7 +31,8 @@ class Capture:
         self, data: bytes = b"", *, spill: int = SPILL_BYTES, limit: int | None = None
     ) -> None:
         self._lock = threading.Lock()
-        self._chunks: list[bytes] = []
+        # A bytearray while it grows, bytes once somebody has read all of it.
+        self._held: bytes | bytearray = bytearray()
         self._file: IO[bytes] | None = None
         self._spill = spill
         self._limit = limit
@@ -59,46 +60,62 @@ class Capture:
         return self._file is not None
 
     def write(self, data: bytes) -> None:
-        """Append bytes; those past the limit are dropped and noted."""
+        """Append bytes; those past the limit are dropped and noted.
+
+        Raises:
+            OSError: the temporary file cannot be written; what was kept before stays readable.
+        """
         with self._lock:
             if self._limit is not None and self._size + len(data) > self._limit:
-                data = data[: self._limit - self._size]
+                data = data[: max(0, self._limit - self._size)]
                 self.truncated = True
             if not data:
                 return
-            self._size += len(data)
+            if self._file is None and self._size + len(data) > self._spill:
+                self._to_file()
             if self._file is not None:
-                self._file.seek(0, io.SEEK_END)
+                self._file.seek(self._size)
                 self._file.write(data)
-                return
-            self._chunks.append(data)
-            if self._size > self._spill:
-                self._file = tempfile.TemporaryFile(prefix="ecs-exec-")  # noqa: SIM115
-                self._file.writelines(self._chunks)
-                self._chunks = []
+            else:
+                if isinstance(self._held, bytes):
+                    self._held = bytearray(self._held)
+                self._held += data
+            self._size += len(data)
+
+    def _to_file(self) -> None:
+        file = tempfile.TemporaryFile(prefix="ecs-exec-")  # noqa: SIM115 - lives as long as we do
+        weakref.finalize(self, file.close)
+        file.write(self._held)
+        self._file, self._held = file, b""
 
     def read(self, start: int = 0, size: int = -1) -> bytes:
         """Return ``size`` bytes from ``start``, or all that follow."""
         with self._lock:
+            start = max(0, start)
+            stop = self._size if size < 0 else min(start + size, self._size)
             if self._file is not None:
                 self._file.seek(start)
-                return self._file.read(size)
-            if len(self._chunks) > 1:
-                self._chunks = [b"".join(self._chunks)]
-            whole = self._chunks[0] if self._chunks else b""
-        if start == 0 and size < 0:
-            return whole
-        return whole[start:] if size < 0 else whole[start : start + size]
+                return self._file.read(max(0, stop - start))
+            if start == 0 and stop == self._size:
+                self._held = bytes(self._held)
+                return self._held
+            return bytes(self._held[start:stop])
 
-    def last_lines(self, count: int) -> bytes:
-        """Return the last ``count`` lines without reading more than they need."""
+    def last_lines(self, count: int, at_most: int | None = None) -> bytes:
+        """Return the last ``count`` lines without reading more than they need.
+
+        Args:
+            count: lines.
+            at_most: bytes; of lines longer than this only the end comes.
+        """
         if count <= 0:
             return b""
         step = 64 * 1024
         start = len(self)
+        first = 0 if at_most is None else max(0, start - at_most)
         data = b""
-        while start > 0 and data.rstrip(b"\n").count(b"\n") < count:
-            begin = max(0, start - step)
+        while start > first and data.rstrip(b"\n").count(b"\n") < count:
+            begin = max(first, start - step)
             data = self.read(begin, start - begin) + data
             start, step = begin, step * 2
         return b"".join(data.splitlines(keepends=True)[-count:])

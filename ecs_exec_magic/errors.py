@@ -67,10 +67,16 @@ class EcsExecError(Exception):
         cause: why, in one sentence; empty when the message says it all.
         cure: what the user can do about it.
         result: what a command had given before the error, if it had started.
+
+    Attributes:
+        code: AWS's error code, as in ``ThrottlingException``, when AWS answered with one.
+        request_id: the id under which CloudTrail and AWS support find the call.
     """
 
     cause: str = ""
     cure: str = ""
+    code: str = ""
+    request_id: str = ""
 
     def __init__(
         self,
@@ -102,7 +108,7 @@ class EcsExecError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows instead of a traceback, at most five lines (IPython's protocol)."""
-        text = "\n".join(self._lines()).splitlines()
+        text = "\n".join(self._lines()).split("\n")
         return text if len(text) <= 5 else [*text[:4], text[-1]]
 
 
@@ -132,6 +138,13 @@ class AmbiguousTarget(EcsExecError, LookupError):
         super().__init__(message, **rest)
         self.choices = choices
 
+    def _lines(self) -> list[str]:
+        lines = super()._lines()
+        if self.choices:
+            more = f" and {len(self.choices) - 8} more" if len(self.choices) > 8 else ""
+            lines.insert(1, f"choices: {', '.join(self.choices[:8])}{more}")
+        return lines
+
 
 class ExecNotEnabled(EcsExecError):
     """The task was started without ECS Exec."""
@@ -150,12 +163,7 @@ class CredentialsError(EcsExecError):
 
 
 class ServiceError(EcsExecError):
-    """AWS answered with an error that has no class of its own.
-
-    Attributes:
-        code: AWS's error code, as in ``ThrottlingException``.
-        request_id: the id under which AWS support finds the call.
-    """
+    """AWS answered with an error that has no class of its own."""
 
     def __init__(
         self, message: str = "", *, code: str = "", request_id: str = "", **rest: Any
@@ -195,8 +203,9 @@ class CommandFailed(EcsExecError):
     result: CommandResult
 
     def _lines(self) -> list[str]:
-        tail = self.result.tail(1, "stderr").strip()
         lines = super()._lines()
+        # An error made by hand has no result.
+        tail = self.result.tail(1, "stderr").strip() if self.result is not None else ""
         if tail:
             lines.insert(1, f"stderr: {tail[-300:]}")
         return lines

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 import json
 import re
 import shlex
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .address import ContainerRef
 
-__all__ = ["CommandResult"]
+__all__ = ["CommandResult", "OutputEvent"]
 
 _SHOWN_LINES = 30
 
@@ -29,7 +30,23 @@ _SHOWN_LINES = 30
 _SIGNALS = (
     "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP "
     "TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
-).split()  # noqa: SIM905 - a list of thirty would take a page
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputEvent:
+    """A piece of output, as it came.
+
+    Attributes:
+        stream: ``stdout`` or ``stderr``.
+        data: the bytes.
+        text: the same as text. A character that was cut in two stands whole in the next event of
+            its stream, so that joined texts are the text.
+    """
+
+    stream: str
+    data: bytes
+    text: str
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,7 +164,7 @@ class CommandResult:
         """Lines of stdout as IPython's ``SList``, with its ``.grep()``, ``.fields()``, ``.n``."""
         from IPython.utils.text import SList
 
-        return SList(self.stdout.splitlines())
+        return SList(_split_lines(self.stdout))
 
     def json(self) -> Any:
         """Stdout read as JSON; one value, or a list of them when there is one on each line."""
@@ -155,7 +172,7 @@ class CommandResult:
         try:
             return json.loads(text)
         except json.JSONDecodeError:
-            lines = [line for line in text.splitlines() if line.strip()]
+            lines = [line for line in _split_lines(text) if line.strip()]
             if len(lines) < 2:
                 raise
             return [json.loads(line) for line in lines]
@@ -167,7 +184,10 @@ class CommandResult:
         divided by blanks, of which the last takes the rest of the line (as ``ps aux`` prints).
 
         Args:
-            sep: the separator, when it should not be found out.
+            sep: the separator, when it should not be found out; one character.
+
+        Raises:
+            InvalidRequest: the separator is none, or fields are quoted beyond reading.
         """
         text = self.stdout
         if sep is None and text.lstrip()[:1] in ("[", "{"):
@@ -179,7 +199,7 @@ class CommandResult:
                 rows = rows if isinstance(rows, list) else [rows]
                 if all(isinstance(row, dict) for row in rows):
                     return rows
-        return _read_table([line for line in text.splitlines() if line.strip()], sep)
+        return _read_table(text, sep)
 
     def dataframe(self, sep: str | None = None) -> Any:
         """:meth:`table` as a pandas DataFrame.
@@ -275,7 +295,7 @@ def _size(count: int) -> str:
 
 
 def _html_stream(name: str, capture: Capture) -> str:
-    data = capture.last_lines(_SHOWN_LINES)[-8192:]
+    data = capture.last_lines(_SHOWN_LINES, at_most=8192)
     text = data.decode("utf-8", "replace")
     hidden = len(capture) - len(data)
     note = f" (last {_size(len(data))} of {_size(len(capture))})" if hidden else ""
@@ -285,29 +305,84 @@ def _html_stream(name: str, capture: Capture) -> str:
     )
 
 
-def _read_table(lines: list[str], sep: str | None) -> list[dict[str, Any]]:
+def _split_lines(text: str) -> list[str]:
+    """Lines as a Unix tool counts them; ``str.splitlines`` also breaks at U+2028 and its like."""
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line[:-1] if line.endswith("\r") else line for line in lines]
+
+
+# Names of columns in common tools that are two words with one blank between them.
+_TWO_WORDS = re.compile(
+    r"Mounted on|Local Address(?::Port)?|(?:Foreign|Peer) Address(?::Port)?|PID/Program name"
+)
+
+
+def _read_table(text: str, sep: str | None) -> list[dict[str, Any]]:
+    lines = [line for line in _split_lines(text) if line.strip()]
     if not lines:
         return []
     header, rows = lines[0], lines[1:]
     if sep is None and "\t" in header:
         sep = "\t"
-    if sep is None and "," in header and all("," in row for row in rows):
+    if sep is None and "," in header and rows and all("," in row for row in rows):
         sep = ","
     if sep is not None:
-        return list(csv.DictReader(lines, delimiter=sep))
+        return _read_separated(text, sep)
     starts = _aligned_columns(header, rows)
     if starts:
         ends = [*starts[1:], None]
         spans = list(zip(starts, ends, strict=True))
-        names = [header[a:b].strip() for a, b in spans]
+        names = _unique([header[a:b].strip() for a, b in spans])
         return [dict(zip(names, (row[a:b].strip() for a, b in spans), strict=True)) for row in rows]
-    names = header.replace("Mounted on", "Mounted_on").split()  # df names one column in two words
-    names = [name.replace("Mounted_on", "Mounted on") for name in names]
-    return [
-        dict(zip(names, row.split(None, len(names) - 1), strict=False))
-        for row in rows
-        if len(row.split()) > 1 or len(names) == 1
-    ]
+    bound = _TWO_WORDS.sub(lambda match: match[0].replace(" ", "\0"), header)
+    names = _unique([name.replace("\0", " ") for name in bound.split()])
+    if _rows_have_labels(header, rows):
+        names.insert(0, "")  # as `free` prints: the first column has no name
+    found = []
+    for row in rows:
+        cells = row.split(None, len(names) - 1)
+        if len(cells) > 1 or len(names) == 1:
+            cells += [""] * (len(names) - len(cells))
+            found.append(dict(zip(names, map(str.rstrip, cells), strict=True)))
+    return found
+
+
+def _read_separated(text: str, sep: str) -> list[dict[str, Any]]:
+    try:
+        table = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=sep) if row]
+    except (csv.Error, TypeError, ValueError) as error:
+        raise InvalidRequest(
+            f"stdout cannot be read as a table: {error}",
+            cure="give sep=, one character, or read stdout itself",
+        ) from None
+    if not table:
+        return []
+    width = max(map(len, table))
+    names = _unique([*table[0], *[""] * (width - len(table[0]))])
+    return [dict(zip(names, [*row, *[""] * (width - len(row))], strict=True)) for row in table[1:]]
+
+
+def _unique(names: list[str]) -> list[str]:
+    """The same names, with a number behind those that are there already, so that none is lost."""
+    seen: set[str] = set()
+    unique = []
+    for index, name in enumerate(names):
+        new, number = name, 2
+        while new in seen or (new != name and new in names[index + 1 :]):
+            new, number = f"{name}_{number}", number + 1
+        seen.add(new)
+        unique.append(new)
+    return unique
+
+
+def _rows_have_labels(header: str, rows: list[str]) -> bool:
+    """Whether the first word of every row ends left of where the header begins."""
+    indent = len(header) - len(header.lstrip())
+    return bool(rows) and all(
+        (match := re.match(r"\S+", row)) is not None and match.end() < indent for row in rows
+    )
 
 
 def _aligned_columns(header: str, rows: list[str]) -> list[int]:

@@ -1,1 +1,1 @@
-"""Every call to an AWS API."""
+"""Every call to AWS's APIs; never IPython."""

@@ -33,6 +33,7 @@ __all__ = [
     "FrameError",
     "MessageType",
     "PayloadType",
+    "acknowledgement",
     "decode",
     "encode",
 ]
@@ -45,6 +46,9 @@ MAX_PAYLOAD = 1024
 
 _HEADER = struct.Struct(">I32sIQqQ8s8s32sII")
 assert _HEADER.size == HEADER_LENGTH + 4
+
+_ACK_HEADER = struct.Struct(">40sQqQ8s8s32sII")
+_ACK_START = struct.pack(">I32sI", HEADER_LENGTH, b"acknowledge".ljust(32), 1)
 
 
 class MessageType:
@@ -172,4 +176,40 @@ def decode(data: bytes) -> Frame:
         payload_type,
         payload,
         sha256(payload).digest() == digest,
+    )
+
+
+def acknowledgement(
+    message_type: str, wire_id: bytes, sequence: int, ack_id: bytes, created: int
+) -> bytes:
+    """Return the acknowledgement of one stream message as a whole frame (PROTOCOL 3.2).
+
+    One is sent for every message received, so it is put together from a template.
+
+    Args:
+        message_type: the type of the acknowledged message.
+        wire_id: the acknowledged message's id as it stood on the wire, halves swapped.
+        sequence: the acknowledged message's number.
+        ack_id: 16 bytes, the id of the acknowledgement itself, not swapped.
+        created: milliseconds since the epoch.
+    """
+    name = wire_id.hex()
+    payload = (
+        f'{{"AcknowledgedMessageType":"{message_type}","AcknowledgedMessageId":"'
+        f"{name[16:24]}-{name[24:28]}-{name[28:]}-{name[:4]}-{name[4:16]}"
+        f'","AcknowledgedMessageSequenceNumber":{sequence},"IsSequentialMessage":true}}'
+    ).encode()
+    return (
+        _ACK_HEADER.pack(
+            _ACK_START,
+            created,
+            0,
+            3,
+            ack_id[8:],
+            ack_id[:8],
+            sha256(payload).digest(),
+            0,
+            len(payload),
+        )
+        + payload
     )

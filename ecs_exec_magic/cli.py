@@ -1,0 +1,52 @@
+"""The console script ``ecs-exec-magic``.
+
+Knows the subcommands' names. Never knows what they do: each lives in its own module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the console script and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="ecs-exec-magic", description="ECS Exec from notebooks: a practice cluster and a demo."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    sandbox = commands.add_parser("sandbox", help="a practice cluster on this machine")
+    actions = sandbox.add_subparsers(dest="action", required=True, metavar="ACTION")
+    up = actions.add_parser("up", help="start it, and stop it with Ctrl-C")
+    demo = commands.add_parser(
+        "demo", help="run the quickstart notebook against a practice cluster"
+    )
+    lab = commands.add_parser("lab", help="open it in JupyterLab, with a practice cluster up")
+    for each in (demo, lab):
+        each.add_argument("notebook", nargs="?", default="notebooks/01_quickstart.ipynb")
+    try:
+        from .sandbox import command as sandbox_command
+    except ImportError as error:
+        if error.name is None or error.name.startswith("ecs_exec_magic"):
+            raise
+        print(
+            f"ecs-exec-magic: {error.name} is missing; pip install 'ecs-exec-magic[sandbox]'",
+            file=sys.stderr,
+        )
+        return 2
+    sandbox_command.add_arguments(up)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "sandbox":
+        return sandbox_command.run(arguments)
+    from . import demo as demo_module
+
+    return demo_module.main(arguments.notebook, live=arguments.command == "lab")

@@ -1,0 +1,326 @@
+"""Reading what the far-end wrapper prints: records, frames and their proof.
+
+Knows the record format of ``farend.sh``. Never knows sessions, times or commands. Bytes in, values
+out; the input may be cut anywhere.
+
+Every record begins with RS (0x1e) and the run's token, and ends with a newline::
+
+    RS token B 1 BYTES ENCODER- CHECKSUM- GROUP-   the wrapper is ready; what it works with
+    RS token o|e KIND LENGTH \\n BODY \\n            a piece of stdout or stderr
+    RS token z o|e CHECKSUM...                     the far end's checksum of a whole stream
+    RS token c COUNT                               that many bytes of standard input were taken
+    RS token X CODE                                exit code, when streams could not be told apart
+
+KIND says how the body travels: ``t`` as it is, ``u`` with U+FFFD written as SUB (the agent would
+cut it to one byte, PROTOCOL 6.6), ``b`` base64, ``x`` hexadecimal.
+
+A stream's bytes are followed by MARK, exit code, a flag for the far end's time limit, and MARK
+again (``MARKMARK`` on stderr); what stands behind that came too late. The checksum covers all of
+it, so that it proves the marks too.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Begin",
+    "Cksum",
+    "Credit",
+    "Damage",
+    "Noise",
+    "PlainExit",
+    "Proof",
+    "Record",
+    "RecordReader",
+    "Stream",
+    "StreamData",
+]
+
+_RS = b"\x1e"
+_HEADER_LIMIT = 300
+_BODY_LIMIT = 1 << 20
+_FFFD = "�".encode()
+_SUB = b"\x1a"
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The wrapper is ready.
+
+    Attributes:
+        transport: ``r`` raw terminal, ``c`` cooked terminal, ``p`` pipes; ``n`` and ``m``, raw
+            and cooked, where streams cannot be told apart: output follows as it is.
+        encoder: ``base64``, ``od`` or empty.
+        checksum: ``cksum``, ``sha256sum``, ``md5sum`` or empty.
+        group: how the command got a process group of its own: ``setsid``, ``-m`` or empty.
+    """
+
+    transport: str
+    encoder: str = ""
+    checksum: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamData:
+    """A piece of ``o`` (stdout) or ``e`` (stderr), as the command wrote it."""
+
+    stream: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The far end's checksum of one stream; empty when it had no program for it."""
+
+    stream: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """So many bytes of standard input were handed to the command."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlainExit:
+    """The exit code of a command whose streams could not be told apart."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Bytes outside of all records."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A record that is not what it says it is."""
+
+    reason: str
+
+
+Record = Begin | StreamData | Proof | Credit | PlainExit | Noise | Damage
+
+
+class RecordReader:
+    """Cuts the bytes of one terminal or pipe into records.
+
+    Args:
+        token: the run's token, as :func:`~ecs_exec_magic.remote.wrapper.wrap` gave it.
+    """
+
+    def __init__(self, token: bytes) -> None:
+        self._start = _RS + token + b" "
+        self._buffer = bytearray()
+        self._plain = False
+
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """Take bytes, and yield the records that they complete."""
+        buffer = self._buffer
+        buffer += data
+        while buffer:
+            at = buffer.find(self._start)
+            if at < 0:
+                keep = self._partial_start()
+                if len(buffer) > keep:
+                    yield Noise(bytes(buffer[: len(buffer) - keep]))
+                    del buffer[: len(buffer) - keep]
+                return
+            if at:
+                yield Noise(bytes(buffer[:at]))
+                del buffer[:at]
+            newline = buffer.find(b"\n", len(self._start), _HEADER_LIMIT)
+            if newline < 0:
+                if len(buffer) < _HEADER_LIMIT:
+                    return
+                yield Damage("a record has no end")
+                yield Noise(bytes(buffer[:1]))
+                del buffer[:1]
+                continue
+            words = bytes(buffer[len(self._start) : newline]).decode("ascii", "replace").split()
+            match words:
+                case [("o" | "e") as stream, kind, length] if length.isdecimal():
+                    end = newline + 1 + int(length)
+                    # A terminal that is not raw ends lines with CR LF.
+                    after = bytes(buffer[end : end + 2])
+                    if len(after) < 2 and after in (b"", b"\r") and int(length) <= _BODY_LIMIT:
+                        return
+                    taken = newline + 1
+                    if after[:1] == b"\n" or after == b"\r\n":
+                        taken = end + (1 if after[:1] == b"\n" else 2)
+                        yield _frame(stream, kind, bytes(buffer[newline + 1 : end]))
+                    else:
+                        yield Damage("a frame does not end where it says")
+                    del buffer[:taken]
+                case _:
+                    yield _record(words)
+                    del buffer[: newline + 1]
+
+    def flush(self) -> Iterator[Record]:
+        """Yield what is left when no more will come."""
+        if self._buffer:
+            if self._buffer.startswith(self._start):
+                yield Damage("the last record is cut off")
+            yield Noise(bytes(self._buffer))
+            self._buffer.clear()
+
+    def _partial_start(self) -> int:
+        """How many bytes at the buffer's end may be the beginning of a record."""
+        at = self._buffer.rfind(_RS, max(0, len(self._buffer) - len(self._start)))
+        if at < 0 or not self._start.startswith(self._buffer[at:]):
+            return 0
+        return len(self._buffer) - at
+
+
+def _frame(stream: str, kind: str, body: bytes) -> Record:
+    try:
+        match kind:
+            case "t":
+                return StreamData(stream, body)
+            case "u":
+                return StreamData(stream, body.replace(_SUB, _FFFD))
+            case "b":
+                return StreamData(stream, base64.b64decode(body, validate=True))
+            case "x":
+                return StreamData(stream, bytes.fromhex(body.decode("ascii")))
+    except (binascii.Error, ValueError):
+        return Damage("the body of a frame cannot be decoded")
+    return Damage(f"a frame of unknown kind {kind[:20]!r}")
+
+
+def _record(words: list[str]) -> Record:
+    match words:
+        case ["B", "1", transport, encoder, checksum, group]:
+            return Begin(transport, encoder[:-1], checksum[:-1], group[:-1])
+        case ["z", ("o" | "e") as stream, *rest]:
+            return Proof(stream, " ".join(rest))
+        case ["c", count] if count.isdecimal():
+            return Credit(int(count))
+        case ["X", code] if code.isdecimal():
+            return PlainExit(int(code))
+    return Damage(f"an unknown record: {' '.join(words)[:80]}")
+
+
+class Stream:
+    """One of the command's streams: separates the output from the mark behind it, and proves both.
+
+    Args:
+        mark: as :func:`~ecs_exec_magic.remote.wrapper.wrap` gave it.
+        checksum: the far end's program, from the begin record.
+    """
+
+    def __init__(self, mark: bytes, checksum: str) -> None:
+        self._mark = mark
+        self._tail = b""
+        self._trailer: bytes | None = None
+        self._digest = _digest(checksum)
+        self.count = 0
+        self.words: list[str] | None = None
+        """What stood between the two marks, once both were seen."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes of the stream, and return those that are surely output."""
+        if self._digest is not None:
+            self._digest.update(data)
+        self.count += len(data)
+        if self._trailer is not None:
+            self._end(data)
+            return b""
+        held = self._tail + data
+        at = held.find(self._mark)
+        if at >= 0:
+            self._tail = b""
+            self._end(held[at + len(self._mark) :])
+            return held[:at]
+        keep = _overlap(held, self._mark)
+        self._tail = held[len(held) - keep :]
+        return held[: len(held) - keep]
+
+    def flush(self) -> bytes:
+        """Return what was held back, when no more will come."""
+        tail, self._tail = self._tail, b""
+        return tail
+
+    def proves(self, proof: Proof) -> bool:
+        """Whether the far end's checksum is that of the bytes that came."""
+        if self._digest is None:
+            return False
+        words = proof.checksum.split()
+        return bool(words) and self._digest.matches(words, self.count)
+
+    def _end(self, data: bytes) -> None:
+        self._trailer = (self._trailer or b"") + data
+        if self.words is None and self._mark in self._trailer:
+            between = self._trailer[: self._trailer.index(self._mark)]
+            self.words = between.decode("ascii", "replace").split()
+
+
+def _overlap(data: bytes, mark: bytes) -> int:
+    """How many bytes at the end of data are a beginning of the mark."""
+    for size in range(min(len(mark) - 1, len(data)), 0, -1):
+        if data.endswith(mark[:size]):
+            return size
+    return 0
+
+
+class Cksum:
+    """The checksum of POSIX ``cksum``, at the speed of zlib.
+
+    Both use the same polynomial; zlib's works on bits in the opposite order, so that reversing
+    the bits of each byte, and of the result, turns one into the other.
+    """
+
+    _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+    def __init__(self) -> None:
+        self._crc = 0xFFFFFFFF  # zlib inverts it at either end: this starts its register at 0
+        self._count = 0
+
+    def update(self, data: bytes) -> None:
+        self._crc = zlib.crc32(data.translate(self._REVERSED), self._crc)
+        self._count += len(data)
+
+    def value(self) -> int:
+        size = self._count.to_bytes((self._count.bit_length() + 7) // 8, "little")
+        crc = zlib.crc32(size.translate(self._REVERSED), self._crc)
+        return int(f"{crc:032b}"[::-1], 2)
+
+    def matches(self, words: list[str], count: int) -> bool:
+        return words[:2] == [str(self.value()), str(count)]
+
+
+class _Hash:
+    """A checksum program that prints a hexadecimal digest."""
+
+    def __init__(self, name: str) -> None:
+        self._hash = hashlib.new(name, usedforsecurity=False)
+
+    def update(self, data: bytes) -> None:
+        self._hash.update(data)
+
+    def matches(self, words: list[str], count: int) -> bool:
+        return words[0] == self._hash.hexdigest()
+
+
+def _digest(program: str) -> Cksum | _Hash | None:
+    match program:
+        case "cksum":
+            return Cksum()
+        case "sha256sum" | "md5sum":
+            return _Hash(program.removesuffix("sum"))
+    return None

@@ -1,0 +1,268 @@
+# What runs at the far end, around the user's command. Read together with wrapper.py, which makes it
+# one line, and decoder.py, which reads what it prints. POSIX sh only: bash, dash, busybox ash.
+# No single quotes and no newline inside a string; names begin with _ so that none is exported by
+# being in the container's environment already.
+#
+#   sh -c THIS ecs-exec-magic NONCE1 NONCE2 TIMEOUT STDIN KIND WORD...
+#
+# Processes (| is a pipe; all but the command share the wrapper's process group):
+#
+#   main ── ( relay | ctl | feed | run ── the command, in its own group ) | pump o | pump e
+#
+#   relay reads the terminal
+#   ctl   reads the client's control lines and ends the command when the client is gone
+#   feed  hands standard input over and grants credits
+#   run   starts the command, waits, and writes the end mark behind its output into both pipes
+#   pump  turns one stream into frames, each of them one write
+#
+# File descriptors: 3 and 4 the command's two pipes, 5 a pump's input, 6 its checksum and elsewhere
+# a pipe that tells the helpers' process ids, 7 a pipe that tells the command's, 8 the terminal to
+# read, 9 the terminal to write.
+: ecs-exec-magic 1
+_k=$2$1 _t=$3 _i=$4 _w=$5
+_e=$(printf "\036")
+_m=$_e$2:$1$_e
+shift 5
+# Words of the begin record: how bytes travel (r raw terminal, c cooked terminal, p pipes; n and m
+# the same as r and c where streams cannot be told apart), encoder, checksum, how the command gets its own group.
+_y=p
+if [ -t 0 ]; then
+_y=c
+stty raw -echo 2>/dev/null && _y=r
+fi
+_h() { command -v $1 >/dev/null 2>&1; }
+_x=
+_h od && _x="od -An -v -tx1"
+# Tools are tried, not looked up: a name on the PATH may stand for nothing.
+[ "$(echo a | base64 2>&1)" = YQo= ] && _x=base64
+_s=
+for _p in md5sum sha256sum cksum; do
+$_p </dev/null >/dev/null 2>&1 && _s=$_p
+done
+_h tee || _s=
+_v="tee /dev/fd/6"
+[ $_s ] || _v=cat
+_g=
+[ "$BASH_VERSION" ] && _g=-m
+_h setsid && _g=setsid
+_h dd && [ "$_x" ] && [ -e /dev/fd/0 ] && [ -e /proc/self/stat ] || {
+case $_y in
+c) _y=m;;
+*) _y=n;;
+esac
+}
+exec 8<&0 9>&1
+printf "\036%s B 1 %s %s %s %s\n" $_k $_y ${_x%% *}- $_s- $_g-
+# A command too long for the API call comes in as the first input: a program that sets the words.
+if [ $_w = L ]; then
+_w=q
+_p=$(dd ibs=1 count=$1 <&8 2>/dev/null; echo x)
+set -- "${_p%x}"
+fi
+case $_w in
+q) eval "$1";;
+s) set -- sh -c "$1";;
+esac
+# dash and ash have job control in their first process only: without setsid no group, but a tree.
+_tree() {
+_n=
+for _l in /proc/[0-9]*/stat; do
+read -r _b _l _l _z _l <$_l
+[ "$_z" = $2 ] && _n="$_n $_b"
+done
+kill -s $1 $2
+for _b in $_n; do (_tree $1 $_b); done
+}
+_kill() { kill -s $1 -- -$_p || _tree $1 $_p; } 2>/dev/null
+# The terminal is read through a pipe: bash takes more than a line from a terminal when the kernel
+# lets it seek there, and what it took would be missing from the bytes behind the line.
+_relay() {
+read -r _x _w </proc/self/stat
+echo _q=$_x >&6
+[ $_y = p ] || exec dd bs=4096 <&8 6>&-
+}
+_ctl() {
+trap "" HUP
+_p=
+read -r _x _w </proc/self/stat
+echo _c=$_x >&6
+[ $_i = i ] || exec >/dev/null
+if [ $_y = p ]; then
+# No terminal whose end could be read: watch for the wrapper's own end instead.
+while read -r _x _x _x _x _w </proc/$_r/stat && [ $_x = $$ ]; do
+sleep .3 || sleep 1
+done
+else
+while read -r _x _w; do
+case $_x in
+I)
+echo $_w
+dd ibs=1 obs=4096 count=$_w
+;;
+E) exec >/dev/null;;
+S)
+[ $_p ] || read -r _p <&7
+_kill $_w
+;;
+esac
+done
+fi
+[ $_p ] || read -r _p <&7
+# Without a terminal, an interrupt reaches the wrapper alone and ends it: this is how it gets on.
+[ $_y = p ] && {
+_kill INT
+sleep 5
+}
+_kill TERM
+sleep 2
+_kill KILL
+}
+_feed() {
+while read -r _x; do
+dd ibs=1 obs=8192 count=$_x || break
+printf "\036%s c %s\n" $_k $_x >&9
+done
+}
+_guard() {
+trap "" HUP
+_f=0
+read -r _p <&7
+trap "kill \$_x; wait \$_x; exit \$_f" TERM
+sleep $_t & _x=$!
+wait $_x || {
+sleep $((${_t%.*}+1)) & _x=$!
+wait $_x
+}
+_f=1
+_kill TERM
+sleep 3 & _x=$!
+wait $_x
+_kill KILL
+exit 1
+}
+_run() {
+read -r _x <&6
+read -r _w <&6
+eval "$_x;$_w"
+exec 5<&0
+_f=0
+[ $_t = 0 ] || {
+_guard 3>&- 4>&- 5<&- 6>&- 8>&- 9>&- >/dev/null </dev/null & _d=$!
+}
+# The inner shell redirects, since some shells would print "Killed" into what they redirected, and
+# it forks nothing, since bash forgets an interrupt that comes while a child of it runs.
+_x="{ echo \$\$;echo \$\$;echo \$\$; } >&7;exec >&3 2>&4 3>&- 4>&- 5<&- 6>&- 7>&- 8<&- 9>&-;exec \"\$@\""
+case $_g in
+setsid) setsid sh -c "$_x" "$0" "$@";;
+-m)
+set -m
+sh -c "$_x" "$0" "$@" <&5 & _w=$!
+set +m
+wait $_w
+;;
+*) sh -c "$_x" "$0" "$@";;
+esac
+_w=$?
+read -r _p <&7
+[ $_t = 0 ] || {
+kill $_d
+wait $_d
+_f=$?
+}
+printf %s $_m$_m >&4
+printf "%s %s %s %s" $_m $_w $_f $_m >&3
+# What was just started with nohup or setsid gets the time to become immune.
+kill -s 0 -- -$_p && {
+sleep .3 || sleep 1
+_kill HUP
+}
+kill $_c
+kill $_q
+echo x $_w >&7
+}
+_pump() {
+LC_ALL=C
+exec 5<&0 9>&1
+_u=$(printf "\357\277\275")
+_c=$(printf "\032")
+_n=$_m
+[ "$_x" = base64 ] || _n=$(printf %s $_m | $_x)
+[ "$_x" = base64 ] || _n=$(printf %s $_n)
+_p=$( {
+exec 6>&1
+_r=
+while _b=$(dd bs=65536 count=1 <&5 2>/dev/null | $_v | $_x) && [ "$_b" ]; do
+_b=$(printf %s $_b)
+_f=x
+_d=$_b
+if [ "$_x" = base64 ]; then
+_f=b
+_l=$((${#_b}/4*3))
+case $_b in
+*==) _l=$((_l-2));;
+*=) _l=$((_l-1));;
+esac
+_d=$(printf "%s\n" $_b | base64 -d; echo x)
+_d=${_d%x}
+_t=$_d
+[ ${#_d} = $_l ] && [ $_y != c ] && case $_d in
+*"$_u"*)
+case $_d in
+*"$_c"*) ;;
+*)
+_d=$(printf %sx "$_d" | LC_ALL=C sed "s/$_u/$_c/g")
+_d=${_d%x}
+[ "$_d" ] && _f=u
+;;
+esac
+;;
+*) _f=t;;
+esac
+[ $_f = b ] && _d=$_b
+_b=$_t
+fi
+printf "\036%s %s %s %s\n%s\n" $_k $1 $_f ${#_d} "$_d" | dd obs=262144 2>/dev/null >&9
+case $_r$_b in
+*"$_n"*"$_n"*) break;;
+esac
+_r=$_b
+done
+} | ${_s:-cat})
+printf "\036%s z %s %s\n" $_k $1 "$_p" >&9
+# What a child left behind still writes is thrown away, so that it lives on; the drain must not
+# hold the terminal, and is not left behind when nobody writes.
+(trap "" HUP; exec dd bs=65536 of=/dev/null <&5 >/dev/null 2>&1 5<&- 6>&- 7>&- 9>&-) & _d=$!
+_l=0
+while [ $_l -lt 20 ] && kill -0 $_d 2>/dev/null; do
+_l=$((_l+1))
+sleep .05 || sleep 1
+done
+}
+_pipe() {
+if [ $_l = 7 ]; then
+exec 7<>/dev/fd/0
+_l=6
+: | _pipe "$@"
+else
+exec 6<>/dev/fd/0
+read -r _r _p </proc/self/stat
+_main "$@"
+fi
+}
+_main() {
+{ { _relay 3>&- 4>&- 7>&- 9>&- | _ctl 3>&- 4>&- 8>&- 9>&- | _feed 3>&- 4>&- 6>&- 7>&- 8>&- | _run "$@"; } 2>/dev/null 3>&1 >/dev/null | _pump o 2>/dev/null >&9 4>&- 7>&- 8>&-; } 4>&1 | _pump e >&2 8>&-
+echo x 1 >&7
+while read -r _x _w <&7; do
+[ $_x = x ] && exit $_w
+done
+}
+case $_y in
+n|m)
+("$@") </dev/null
+_w=$?
+printf "\036%s X %s\n" $_k $_w
+exit $_w
+;;
+esac
+_l=7
+: | _pipe "$@"

@@ -1,0 +1,309 @@
+"""One command, from a container's name to a finished result; everything here is asyncio.
+
+Knows how a session is asked for, run and given back. Never knows threads, notebooks or how targets
+are found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal
+
+from .aws import sessions
+from .aws.slots import slots
+from .channel.connection import Connection
+from .channel.session import ConnectionOptions
+from .errors import CommandTimeout, EcsExecError, Interrupted, InvalidRequest, MethodUnavailable
+from .remote import stdin as stdin_source
+from .remote.command import Execution, NoShell, Outcome
+from .remote.wrapper import API_LIMIT, quote_word, wrap
+from .results import CommandResult, OutputEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from .address import ContainerRef
+    from .aws.api import AwsApi
+    from .remote.wrapper import Wrapped
+
+__all__ = ["Job", "Method", "Request", "settle"]
+
+logger = logging.getLogger(__name__)
+
+Method = Literal["execute-command", "start-session"]
+
+CLOSE_LIMIT = 3.0
+"""Seconds that a session may take to close by itself once its command has ended."""
+
+_GIVE_BACK_LIMIT = 60.0
+
+_settling: set[asyncio.Task[None]] = set()
+"""Sessions whose command has ended but which still hold their place in the container."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run, checked as far as that is possible without running it.
+
+    Attributes:
+        command: a string for ``sh -c``, or a list of arguments.
+        stdin: see :mod:`~ecs_exec_magic.remote.stdin`; None for none.
+        timeout: seconds for the command.
+        method: how the session is started.
+        max_bytes: how much of each stream to keep.
+        script: the command is an interpreter, its flag and a script.
+    """
+
+    command: str | Sequence[str | bytes]
+    stdin: Any = None
+    timeout: float | None = None
+    method: Method = "execute-command"
+    max_bytes: int | None = None
+    script: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in ("execute-command", "start-session"):
+            raise InvalidRequest(
+                f"{self.method!r} is not a method",
+                cure='use method="execute-command" or method="start-session"',
+            )
+        if self.timeout is not None and not 0 < self.timeout < 1e8:
+            raise InvalidRequest(f"a timeout of {self.timeout!r} s is not possible")
+        if self.max_bytes is not None and self.max_bytes < 0:
+            raise InvalidRequest(f"max_bytes={self.max_bytes!r} is not possible")
+        if self.stdin is not None:
+            if self.pipes:
+                raise MethodUnavailable(
+                    'method="start-session" has no stdin',
+                    cause="the agent gives such a session's command no input (PROTOCOL 6.12)",
+                    cure='use method="execute-command", or put the data into the command',
+                )
+            stdin_source.check(self.stdin)
+        self.wrapped()
+
+    @property
+    def pipes(self) -> bool:
+        """Whether the session has pipes in place of a terminal."""
+        return self.method == "start-session"
+
+    def wrapped(self) -> Wrapped:
+        """The command with the far end's wrapper around it, new at every call."""
+        return wrap(
+            self.command,
+            timeout=self.timeout,
+            stdin=self.stdin is not None,
+            input_possible=not self.pipes,
+            script=self.script,
+        )
+
+    def shown(self) -> str | list[str]:
+        """The command as a result shows it."""
+        if isinstance(self.command, str):
+            return self.command
+        words = self.words()
+        return words[-1] if self.script else words
+
+    def words(self) -> list[str]:
+        """The command's arguments as text; a string is one."""
+        words = [self.command] if isinstance(self.command, str) else self.command
+        return [w if isinstance(w, str) else w.decode("utf-8", "surrogateescape") for w in words]
+
+
+class Job:
+    """One run of a request in one container.
+
+    Args:
+        api: how AWS is called.
+        ref: the container.
+        request: what to run.
+        on_output: called with each piece of output, on the event loop.
+        on_notice: called with a sentence for people when something takes long, on the event loop.
+        on_batch: awaited between pieces of output; holds the command back while it waits.
+    """
+
+    def __init__(
+        self,
+        api: AwsApi,
+        ref: ContainerRef,
+        request: Request,
+        *,
+        on_output: Callable[[OutputEvent], object] | None = None,
+        on_notice: Callable[[str], object] | None = None,
+        on_batch: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self._api = api
+        self._ref = ref
+        self._request = request
+        self._on_output = on_output
+        self._on_notice = on_notice
+        self._on_batch = on_batch
+        self._execution: Execution | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._interrupts = 0
+        self._started_at = datetime.now(timezone.utc)
+        self._start = 0.0
+        self._session_id = ""
+        self._request_id = ""
+
+    async def run(self) -> CommandResult:
+        """Run to the end.
+
+        Raises:
+            CommandTimeout: its time was up; ``.result`` holds what came.
+            Interrupted: :meth:`interrupt` was called; ``.result`` holds what came.
+            EcsExecError: as the layers below say; ``.result`` holds what came, if anything ran.
+        """
+        self._task = asyncio.current_task()
+        self._start = asyncio.get_running_loop().time()
+        self._started_at = datetime.now(timezone.utc)
+        try:
+            try:
+                outcome = await self._wrapped()
+            except NoShell:
+                if isinstance(self._request.command, str) or self._request.script:
+                    raise
+                outcome = await self._bare()
+        except EcsExecError as error:
+            if self._execution is not None and error.result is None:
+                error.result = self._result(self._execution.outcome)
+            if self._interrupts:
+                raise Interrupted(str(error), error.result) from error
+            raise
+        except asyncio.CancelledError:
+            if self._interrupts:
+                raise Interrupted("interrupted before the command began") from None
+            raise
+        result = self._result(outcome)
+        if self._interrupts:
+            raise Interrupted("the command was interrupted", result)
+        if result.timed_out:
+            try:
+                result.check()
+            except CommandTimeout as error:
+                raise error from None
+        return result
+
+    async def interrupt(self) -> None:
+        """Send SIGINT to the command, or if it has not begun, end it; the second time, end it."""
+        self._interrupts += 1
+        if self._execution is not None:
+            await self._execution.interrupt()
+        elif self._task is not None:
+            self._task.cancel()
+
+    async def stop(self, grace: float = 3.0) -> None:
+        """End the command: SIGTERM first, and the end of the session after ``grace`` seconds."""
+        if self._execution is None:
+            if self._task is not None:
+                self._task.cancel()
+            return
+        await self._execution.stop()
+        await asyncio.sleep(grace)
+        if self._task is not None and not self._task.done():
+            await self._execution.end()
+
+    # -- the two ways ----------------------------------------------------------------------------
+
+    async def _wrapped(self) -> Outcome:
+        wrapped = self._request.wrapped()
+        return await self._in_session(wrapped.api_command, wrapped)
+
+    async def _bare(self) -> Outcome:
+        """Run the arguments without the wrapper, for an image without a shell."""
+        words = self._request.words()
+        if self._request.stdin is not None:
+            raise MethodUnavailable("this container cannot take stdin", cause=NoShell.cause)
+        api_command = " ".join(quote_word(word) for word in words)
+        if len(api_command.encode("utf-8", "surrogateescape")) > API_LIMIT:
+            raise InvalidRequest("the command is too long for an image without a shell")
+        return await self._in_session(api_command, None)
+
+    async def _in_session(self, api_command: str, wrapped: Wrapped | None) -> Outcome:
+        place = contextlib.AsyncExitStack()
+        await place.enter_async_context(slots.hold(self._ref, self._on_notice))
+        try:
+            connection = await self._connect(api_command)
+        except BaseException:
+            await place.aclose()
+            raise
+        self._execution = Execution(
+            connection,
+            wrapped,
+            stdin=self._request.stdin,
+            timeout=self._request.timeout,
+            pipes=self._request.pipes,
+            max_bytes=self._request.max_bytes,
+            on_output=self._on_output,
+            on_batch=self._on_batch,
+        )
+        try:
+            return await self._execution.run()
+        except BaseException:
+            # Whatever went wrong, nobody waits for this command any more.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._execution.end()
+            raise
+        finally:
+            task = asyncio.ensure_future(_give_back(connection, place))
+            _settling.add(task)
+            task.add_done_callback(_settling.discard)
+
+    async def _connect(self, api_command: str) -> Connection:
+        if self._request.pipes:
+            started = await sessions.start_noninteractive(self._api, self._ref, api_command)
+        else:
+            started = await sessions.start_exec(
+                self._api, self._ref, api_command, on_wait=self._on_notice
+            )
+        self._session_id, self._request_id = started.session_id, started.request_id
+        options = ConnectionOptions(ca_bundle=self._api.ca_bundle)
+        return await Connection.open(started.grant, started.services, options)
+
+    def _result(self, outcome: Outcome) -> CommandResult:
+        return CommandResult(
+            exit_code=outcome.exit_code,
+            command=self._request.shown(),
+            target=self._ref,
+            timed_out=outcome.timed_out,
+            exact=outcome.exact,
+            duration=asyncio.get_running_loop().time() - self._start,
+            started_at=self._started_at,
+            session_id=self._session_id,
+            request_id=self._request_id,
+            noise=bytes(outcome.noise),
+            missing=outcome.missing,
+            captured_stdout=outcome.stdout,
+            captured_stderr=outcome.stderr,
+        )
+
+
+async def _give_back(connection: Connection, place: contextlib.AsyncExitStack) -> None:
+    """Wait for the end of a session off the result's path, and free its place after it.
+
+    The agent counts a session through its drain and the upload of its log (PROTOCOL 6.7), so the
+    place is free only when the channel has closed.
+    """
+    async with place:
+        try:
+            drain = asyncio.ensure_future(_drain(connection))
+            if not await connection.wait_closed(CLOSE_LIMIT) and not connection.ended:
+                await connection.terminate()
+                await connection.wait_closed(_GIVE_BACK_LIMIT)
+            drain.cancel()
+        finally:
+            await connection.aclose()
+
+
+async def _drain(connection: Connection) -> None:
+    while await connection.receive():
+        pass
+
+
+async def settle(timeout: float = CLOSE_LIMIT + 2) -> None:
+    """Wait until sessions whose commands have ended are closed, at most ``timeout`` seconds."""
+    if _settling:
+        await asyncio.wait(set(_settling), timeout=timeout)

@@ -1,0 +1,338 @@
+"""The agent's end of one data channel: order, acknowledgements, handshake, start and end.
+
+Knows PROTOCOL 3, 4 and 6.1. Never knows AWS APIs, the websocket, or how a process is isolated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID, uuid4
+
+from ..channel.encryption import DecryptionError, SessionCipher
+from ..channel.frames import Frame, FrameError, MessageType, PayloadType, decode, encode
+from . import handshake
+from .outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .containers import Container
+    from .faults import Faults
+    from .kms import KeyStore
+    from .pace import Pace
+
+__all__ = ["Agent", "AgentGone", "Plugin", "SessionPlan", "Stuck", "banner", "never_starts"]
+
+_TICK = 0.1
+_DRAIN = 2.0
+_INCOMING = 100_000
+_ENCRYPTED_TYPES = (PayloadType.OUTPUT, PayloadType.STDERR, PayloadType.EXIT_CODE)
+_PARAMETER = re.compile(r"\{\{ *ssm:[/\w.:-]+ *\}\}")
+
+
+class AgentGone(Exception):
+    """The agent died (a fault asked for it): nothing more comes from it."""
+
+
+class Stuck(Exception):
+    """A handler failed: the message is not acknowledged and the counter stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """What a session is to run.
+
+    Attributes:
+        session_id: its id.
+        kind: ``InteractiveCommands``, ``NonInteractiveCommands`` or ``Standard_Stream``.
+        command: the command as it was given, not split.
+        target_id: the target, as the encryption context names it.
+        key_id: the KMS key for the channel, or None.
+        separate: whether both output streams are kept apart.
+        prefixes: texts put before lines of stdout and stderr.
+    """
+
+    session_id: str
+    kind: str
+    command: str
+    target_id: str
+    key_id: str | None = None
+    separate: bool = False
+    prefixes: tuple[str, str] = ("", "")
+
+
+class Plugin(Protocol):
+    """What runs in a session once the handshake is decided."""
+
+    async def run(self) -> str:
+        """Run to the end; return the text for ``channel_closed``, usually empty."""
+
+    async def on_input(self, payload_type: int, payload: bytes) -> bool:
+        """Take one input message; False when not ready for it. Raises Stuck."""
+
+    async def cancel(self) -> None:
+        """End it from outside (PROTOCOL 6.8)."""
+
+    def close(self) -> None:
+        """Let go of every descriptor."""
+
+
+def banner(text: str) -> str:
+    """An error as ``channel_closed`` carries it (PROTOCOL 6.9)."""
+    output = f"\n----------ERROR-------\n{text}\n\n"
+    ending = "---Error truncated----"
+    return output if len(output) <= 2500 else output[: 2500 - len(ending)] + ending
+
+
+def never_starts(command: str) -> bool:
+    """Whether the agent's document parser swallows the request without a word (PROTOCOL 6.3)."""
+    return _PARAMETER.search(command) is not None
+
+
+class Agent:
+    """One session's agent.
+
+    Args:
+        plan: what to run.
+        container: where.
+        send: hands one frame to the gateway.
+        keys: the KMS to decrypt with.
+        pace: its waits.
+        faults: what is broken on purpose.
+        make_plugin: builds what runs in the session.
+    """
+
+    def __init__(
+        self,
+        plan: SessionPlan,
+        container: Container,
+        send: Callable[[bytes], Awaitable[None]],
+        *,
+        keys: KeyStore,
+        pace: Pace,
+        faults: Faults,
+        make_plugin: Callable[[Agent], Plugin],
+    ) -> None:
+        self.plan = plan
+        self.container = container
+        self.pace = pace
+        self.faults = faults
+        self.inbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self.active = asyncio.Event()
+        self.active.set()
+        self._send = send
+        self._keys = keys
+        self._plugin = make_plugin(self)
+        self._outbox = Outbox()
+        self._drained = asyncio.Event()
+        self._expected = 0
+        self._stored: dict[int, Frame] = {}
+        self._decided = False
+        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._cipher: SessionCipher | None = None
+        self._cancelled = asyncio.Event()
+        self._stream_frames = 0
+
+    async def run(self) -> str:
+        """Run the session to its end and return the text for ``channel_closed``.
+
+        Raises:
+            AgentGone: the agent died.
+        """
+        reader = asyncio.ensure_future(self._read_loop())
+        ticker = asyncio.ensure_future(self._tick())
+        body = asyncio.ensure_future(self._body())
+        cancelled = asyncio.ensure_future(self._cancelled.wait())
+        tasks: list[asyncio.Task[Any]] = [reader, ticker, body, cancelled]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for service in (reader, ticker):
+                if service.done():
+                    service.result()
+            return body.result() if body.done() else ""
+        finally:
+            ended = body.done() and not body.cancelled() and body.exception() is None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if not ended:
+                await self._plugin.cancel()
+            self._plugin.close()
+
+    def cancel(self) -> None:
+        """TerminateSession: end the process and the session (PROTOCOL 6.8)."""
+        self._cancelled.set()
+
+    async def _body(self) -> str:
+        await self._state("Connected")
+        interactive = self.plan.kind != "NonInteractiveCommands"
+        if not interactive or self.plan.key_id:
+            try:
+                self._cipher, _ = await handshake.perform(
+                    send=self._send_clear,
+                    receive=self._answers.get,
+                    kind=self.plan.kind,
+                    separate=self.plan.separate,
+                    key_id=self.plan.key_id,
+                    context={
+                        "aws:ssm:SessionId": self.plan.session_id,
+                        "aws:ssm:TargetId": self.plan.target_id,
+                    },
+                    keys=self._keys,
+                )
+            except handshake.HandshakeFailed as error:
+                return banner(f"Encountered error while initiating handshake. {error}")
+        else:
+            await asyncio.sleep(self.faults.discard_window)  # input is lost until here
+        self._decided = True
+        if not self.plan.command.strip(" \t\r\n") and self.plan.kind != "Standard_Stream":
+            return f"Commands cannot be empty for session type {self.plan.kind}"
+        output = await self._plugin.run()
+        await self._drain()
+        if not output:
+            await self._state("Terminating")
+            await self._drain()
+        return output
+
+    async def _drain(self) -> None:
+        """Wait until everything is acknowledged, but not for long (PROTOCOL 3.5)."""
+        if len(self._outbox):
+            self._drained.clear()
+            try:
+                await asyncio.wait_for(self._drained.wait(), _DRAIN)
+            except asyncio.TimeoutError:
+                return
+
+    # sending
+
+    async def send_stream(self, payload_type: int, payload: bytes) -> None:
+        """Send one numbered message, encrypted where its type is."""
+        if self._cipher is not None and payload_type in _ENCRYPTED_TYPES:
+            payload = self._cipher.encrypt(payload)
+        await self._send_clear(payload_type, payload)
+
+    async def _send_clear(self, payload_type: int, payload: bytes) -> None:
+        limit = self.faults.agent_dies_after
+        if limit is not None and self._stream_frames >= limit:
+            raise AgentGone
+        self._stream_frames += 1
+        sequence = self._outbox.number()
+        flags = 1 if sequence == 0 else 0
+        data = encode(
+            Frame(MessageType.OUTPUT, sequence, flags, uuid4(), _now_ms(), payload_type, payload)
+        )
+        self._outbox.add(sequence, data, time.monotonic())
+        if self.active.is_set():
+            await self._send(data)
+
+    async def _control(self, message_type: str, message: dict[str, Any]) -> None:
+        payload = json.dumps(message, separators=(",", ":")).encode()
+        await self._send(encode(Frame(message_type, 0, 3, uuid4(), _now_ms(), 0, payload)))
+
+    async def _state(self, name: str) -> None:
+        await self._control(
+            MessageType.AGENT_SESSION_STATE,
+            {"SchemaVersion": 1, "SessionState": name, "SessionId": self.plan.session_id},
+        )
+
+    async def _acknowledge(self, frame: Frame) -> None:
+        await self._control(
+            MessageType.ACKNOWLEDGE,
+            {
+                "AcknowledgedMessageType": frame.message_type,
+                "AcknowledgedMessageId": str(UUID(int=frame.message_id.int)),
+                "AcknowledgedMessageSequenceNumber": frame.sequence,
+                "IsSequentialMessage": True,
+            },
+        )
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            if self.active.is_set():
+                data = self._outbox.due(time.monotonic())
+                if data is not None:
+                    await self._send(data)
+
+    # receiving
+
+    async def _read_loop(self) -> None:
+        """One message after the other; a full terminal holds up all that follow (PROTOCOL 3.4)."""
+        while True:
+            data = await self.inbox.get()
+            try:
+                frame = decode(data)  # the agent never looks at the digest
+            except FrameError:
+                continue
+            if frame.message_type == MessageType.INPUT:
+                self.active.set()
+                await self._on_input(frame)
+            elif frame.message_type == MessageType.ACKNOWLEDGE:
+                self.active.set()
+                self._on_acknowledge(frame)
+            elif frame.message_type == MessageType.PAUSE_PUBLICATION:
+                self.active.clear()
+            elif frame.message_type == MessageType.START_PUBLICATION:
+                self.active.set()
+            elif frame.message_type == MessageType.CHANNEL_CLOSED:
+                self.cancel()
+
+    def _on_acknowledge(self, frame: Frame) -> None:
+        try:
+            sequence = json.loads(frame.payload)["AcknowledgedMessageSequenceNumber"]
+        except (ValueError, KeyError, TypeError):
+            return
+        self._outbox.acknowledged(sequence, time.monotonic())
+        if not len(self._outbox):
+            self._drained.set()
+
+    async def _on_input(self, frame: Frame) -> None:
+        if frame.sequence < self._expected:
+            await self._acknowledge(frame)
+            return
+        if frame.sequence > self._expected:
+            if len(self._stored) < _INCOMING:
+                self._stored[frame.sequence] = frame
+                await self._acknowledge(frame)
+            return
+        if not await self._handle(frame):
+            return
+        await self._acknowledge(frame)
+        self._expected += 1
+        while self._expected in self._stored:
+            if not await self._handle(self._stored[self._expected]):
+                return
+            del self._stored[self._expected]
+            self._expected += 1
+
+    async def _handle(self, frame: Frame) -> bool:
+        """Whether the message counts as taken."""
+        if frame.payload_type in (
+            PayloadType.HANDSHAKE_RESPONSE,
+            PayloadType.ENC_CHALLENGE_RESPONSE,
+        ):
+            try:
+                answer = json.loads(frame.payload)
+            except ValueError:
+                return False
+            if not self._decided and isinstance(answer, dict):
+                self._answers.put_nowait(answer)
+            return True
+        if not self._decided:
+            return True  # acknowledged and thrown away
+        payload = frame.payload
+        try:
+            if self._cipher is not None and frame.payload_type == PayloadType.OUTPUT:
+                payload = self._cipher.decrypt(payload)
+            return await self._plugin.on_input(frame.payload_type, payload)
+        except (Stuck, DecryptionError):
+            return False
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

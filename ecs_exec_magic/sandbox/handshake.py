@@ -1,0 +1,174 @@
+"""The agent's side of the handshake, with and without KMS (PROTOCOL 4).
+
+Knows the order of the messages and what fails it. Never knows frames, acknowledgements or
+processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import string
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..channel.encryption import DATA_KEY_BYTES, DecryptionError, SessionCipher
+from ..channel.frames import PayloadType
+from .api import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .kms import KeyStore
+
+__all__ = ["AGENT_VERSION", "HandshakeFailed", "perform"]
+
+AGENT_VERSION = "3.3.987.0"
+LIMIT = 15.0
+"""Seconds the agent waits for each answer."""
+
+_OLD_CLIENT = (
+    "Please update session manager plugin version (minimum required version 1.2.312.0) "
+    "for fully support of separate StdOut/StdErr output.\r\n"
+)
+_ENCRYPTED = "This session is encrypted using AWS KMS."
+
+
+class HandshakeFailed(Exception):
+    """The handshake failed; the message is what the agent reports."""
+
+
+def _version(text: object) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in str(text).split("."))
+    except ValueError:
+        return (0,)
+
+
+async def perform(
+    *,
+    send: Callable[[int, bytes], Awaitable[None]],
+    receive: Callable[[], Awaitable[dict[str, Any]]],
+    kind: str,
+    separate: bool,
+    key_id: str | None,
+    context: dict[str, str],
+    keys: KeyStore,
+) -> tuple[SessionCipher | None, dict[str, Any]]:
+    """Run the handshake.
+
+    Args:
+        send: sends one message of a payload type.
+        receive: waits for the next handshake answer of the client, without a limit.
+        kind: the session type.
+        separate: whether both output streams are kept apart.
+        key_id: the KMS key, or None for a handshake without encryption.
+        context: the encryption context of the data key, but for the challenge.
+        keys: the KMS to decrypt with.
+
+    Returns:
+        The cipher, if there is a key, and the client's HandshakeResponse.
+
+    Raises:
+        HandshakeFailed: the client is too late, refuses, or cannot prove its key.
+    """
+    started = time.monotonic_ns()
+    letters = string.ascii_letters + string.digits
+    challenge = "".join(secrets.choice(letters) for _ in range(16))
+    challenge = base64.b64encode(challenge.encode()).decode()
+    actions: list[dict[str, Any]] = [
+        {
+            "ActionType": "SessionType",
+            "ActionParameters": {"SessionType": kind, "Properties": None},
+        }
+    ]
+    if key_id:
+        actions.append(
+            {
+                "ActionType": "KMSEncryption",
+                "ActionParameters": {"KMSKeyId": key_id, "Challenge": challenge},
+            }
+        )
+    request = {"AgentVersion": AGENT_VERSION, "RequestedClientActions": actions}
+    await send(PayloadType.HANDSHAKE_REQUEST, _json(request))
+    try:
+        response = await asyncio.wait_for(receive(), LIMIT)
+    except asyncio.TimeoutError:
+        raise HandshakeFailed(
+            "Handshake timed out. Please ensure that you have the latest version of the session "
+            "manager plugin."
+        ) from None
+    results = _results(response)
+    cipher = None
+    message = ""
+    if key_id:
+        cipher = _data_key(results.get("KMSEncryption"), key_id, challenge, context, keys)
+        await _prove(send, receive, cipher)
+        message = _ENCRYPTED
+    if separate and _version(response.get("ClientVersion")) <= (1, 2, 295, 0):
+        message = _OLD_CLIENT + message
+    elapsed = time.monotonic_ns() - started
+    complete = {"HandshakeTimeToComplete": elapsed, "CustomerMessage": message}
+    await send(PayloadType.HANDSHAKE_COMPLETE, _json(complete))
+    return cipher, response
+
+
+def _results(response: dict[str, Any]) -> dict[str, Any]:
+    results = {}
+    for action in response.get("ProcessedClientActions") or []:
+        name, status = action.get("ActionType"), action.get("ActionStatus")
+        if status != 1:
+            raise HandshakeFailed(
+                f"{name} failed on client with status {status} error: {action.get('Error', '')}"
+            )
+        results[name] = action.get("ActionResult")
+    return results
+
+
+def _data_key(
+    result: Any, key_id: str, challenge: str, context: dict[str, str], keys: KeyStore
+) -> SessionCipher:
+    if not isinstance(result, dict):
+        raise HandshakeFailed("KMSEncryption failed on client with status 0 error: ")
+    if result.get("ChallengeAcknowledgement"):
+        context = {**context, "aws:ssm:RandomChallenge": challenge}
+    try:
+        blob = base64.b64decode(result.get("KMSCipherTextKey") or "", validate=True)
+        plaintext = keys.decrypt(blob, context, key_id)
+    except ApiError as error:
+        raise HandshakeFailed(
+            "Fetching data key failed: Unable to retrieve data key, Error when decrypting data "
+            f"key {error.code}: {error.message}"
+        ) from None
+    except ValueError:
+        raise HandshakeFailed("Fetching data key failed: illegal base64 data") from None
+    if len(plaintext) != DATA_KEY_BYTES:
+        raise HandshakeFailed("Fetching data key failed: the data key has a wrong length")
+    return SessionCipher(plaintext, agent=True)
+
+
+async def _prove(
+    send: Callable[[int, bytes], Awaitable[None]],
+    receive: Callable[[], Awaitable[dict[str, Any]]],
+    cipher: SessionCipher,
+) -> None:
+    secret = os.urandom(64)
+    sealed = base64.b64encode(cipher.encrypt(secret)).decode()
+    await send(PayloadType.ENC_CHALLENGE_REQUEST, _json({"Challenge": sealed}))
+    try:
+        answer = await asyncio.wait_for(receive(), LIMIT)
+    except asyncio.TimeoutError:
+        raise HandshakeFailed("Timed out waiting for encryption challenge.") from None
+    try:
+        returned = cipher.decrypt(base64.b64decode(answer.get("Challenge") or ""))
+    except (DecryptionError, ValueError):
+        raise HandshakeFailed("Could not decrypt the encryption challenge.") from None
+    if returned != secret:
+        raise HandshakeFailed("Encryption challenge does not match!")
+
+
+def _json(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()

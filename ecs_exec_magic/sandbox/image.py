@@ -1,0 +1,192 @@
+"""The file system of one practice container.
+
+Knows which files and directories a container has, and which come read-only from the host. Never
+knows how the container is started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["WEB_ROOT", "Image", "Layout", "build"]
+
+WEB_ROOT = "usr/share/nginx/html"
+"""The web server's directory, below the container's root."""
+
+_DIRECTORIES = (
+    "boot dev etc/default etc/skel home media mnt opt proc root run/lock srv sys tmp "
+    "usr/include usr/local/bin usr/local/etc usr/local/lib usr/local/sbin usr/local/share "
+    "usr/share usr/src var/cache var/lib var/log/amazon/ssm var/mail var/spool var/tmp "
+    "managed-agents/execute-command"
+).split()
+_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec")
+_SHARED = (
+    "etc/alternatives",
+    "etc/ssl/certs",
+    "nix/store",
+    "usr/share/awk",
+    "usr/share/ca-certificates",
+    "usr/share/misc",
+    "usr/share/perl",
+    "usr/share/perl5",
+    "usr/share/python3",
+    "usr/share/terminfo",
+    "usr/share/zoneinfo",
+)
+_COPIED = ("etc/ld.so.cache", "etc/ld.so.conf", "etc/inputrc", "etc/protocols", "etc/services")
+
+_PAGE = """<!DOCTYPE html>
+<html>
+<head>
+<title>Welcome to nginx!</title>
+</head>
+<body>
+<h1>Welcome to nginx!</h1>
+<p>This page is served from /usr/share/nginx/html of a practice container.</p>
+</body>
+</html>
+"""
+_NGINX_CONF = """user  nginx;
+worker_processes  auto;
+events { worker_connections  1024; }
+http {
+    include       /etc/nginx/mime.types;
+    include       /etc/nginx/conf.d/*.conf;
+}
+"""
+_SITE_CONF = """server {
+    listen       80;
+    server_name  localhost;
+    location / {
+        root   /usr/share/nginx/html;
+        index  index.html index.htm;
+    }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What sets one kind of container apart from another.
+
+    Attributes:
+        name: as a task definition names it.
+        environment: variables of the image.
+        workdir: where commands start.
+        files: text files by their path below the root.
+    """
+
+    name: str
+    environment: dict[str, str] = field(default_factory=dict)
+    workdir: str = "/"
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_web_server(self) -> bool:
+        """Whether the sandbox serves this container's web root."""
+        return f"{WEB_ROOT}/index.html" in self.files
+
+
+NGINX = Image(
+    "public.ecr.aws/nginx/nginx:1.27",
+    {"NGINX_VERSION": "1.27.3", "PKG_RELEASE": "1~bookworm"},
+    "/",
+    {
+        f"{WEB_ROOT}/index.html": _PAGE,
+        f"{WEB_ROOT}/50x.html": "<!DOCTYPE html>\n<title>Error</title>\n<h1>Error</h1>\n",
+        "etc/nginx/nginx.conf": _NGINX_CONF,
+        "etc/nginx/conf.d/default.conf": _SITE_CONF,
+        "etc/nginx/mime.types": "types {\n    text/html  html htm;\n}\n",
+        "var/log/nginx/access.log": "",
+        "var/log/nginx/error.log": "",
+        "docker-entrypoint.sh": '#!/bin/sh\nset -e\nexec "$@"\n',
+        "docker-entrypoint.d/README": "Scripts here run before the server starts.\n",
+    },
+)
+SIDECAR = Image("public.ecr.aws/docker/library/busybox:1.36")
+WORKER = Image(
+    "123456789012.dkr.ecr.us-east-1.amazonaws.com/worker:2024-10-15",
+    {"QUEUE": "jobs", "CONCURRENCY": "4"},
+    "/app",
+    {
+        "app/README.md": "# worker\n\nTakes jobs from a queue.\n",
+        "app/config.json": '{"queue": "jobs", "concurrency": 4}\n',
+        "app/logs/worker.log": "".join(
+            f"2024-10-15T12:{n // 60:02d}:{n % 60:02d}Z "
+            f"{'ERROR job failed' if n % 37 == 0 else 'INFO job done'}"
+            f" id={n:05d} ms={(n * 7919) % 900 + 20}\n"
+            for n in range(600)
+        ),
+    },
+)
+IMAGES = {"nginx": NGINX, "sidecar": SIDECAR, "worker": WORKER}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A root directory that was built, and what must be bound into it, read-only.
+
+    Attributes:
+        root: the directory on the host.
+        binds: pairs of a host path and its place below the root, both absolute.
+    """
+
+    root: Path
+    binds: tuple[tuple[str, str], ...]
+
+
+def _etc(hostname: str, address: str) -> dict[str, str]:
+    return {
+        "etc/hostname": f"{hostname}\n",
+        "etc/hosts": f"127.0.0.1 localhost\n{address} {hostname}\n",
+        "etc/resolv.conf": "search ec2.internal\nnameserver 10.0.0.2\n",
+        "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+        "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n"
+        "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"
+        "nginx:x:101:101:nginx:/nonexistent:/bin/false\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+        "etc/group": "root:x:0:\ndaemon:x:1:\ntty:x:5:\nnginx:x:101:\nnogroup:x:65534:\n",
+        "etc/shells": "/bin/sh\n/bin/bash\n",
+        "etc/profile": 'PS1="# "\nexport PATH\n',
+        "etc/os-release": 'PRETTY_NAME="Practice container"\nNAME="Practice"\nID=practice\n',
+        "etc/debian_version": "12.8\n",
+        "root/.profile": "",
+        "var/log/amazon/ssm/amazon-ssm-agent.log": "INFO [ssm-agent-worker] started\n",
+    }
+
+
+def build(root: Path, image: Image, hostname: str, address: str) -> Layout:
+    """Fill ``root``, keeping what is already there, and say what to bind into it."""
+    for name in _DIRECTORIES:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    for name in ("tmp", "var/tmp"):
+        (root / name).chmod(0o1777)
+    (root / "root").chmod(0o700)
+    for path, text in {**_etc(hostname, address), **image.files}.items():
+        file = root / path
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+            if path.endswith(".sh"):
+                file.chmod(0o755)
+    binds: list[tuple[str, str]] = []
+    for name in (*_SYSTEM, *(f"usr/{name}" for name in _SYSTEM)):
+        host = Path("/", name)
+        if host.is_symlink():
+            if not (root / name).is_symlink():
+                (root / name).symlink_to(os.readlink(host))
+        elif host.is_dir():
+            binds.append((str(host), f"/{name}"))
+    binds += [(f"/{name}", f"/{name}") for name in _SHARED if Path("/", name).is_dir()]
+    for _host, place in binds:
+        (root / place[1:]).mkdir(parents=True, exist_ok=True)
+    for name in _COPIED:
+        source = Path("/", name)
+        if source.is_file() and not (root / name).exists():
+            shutil.copyfile(source, root / name)
+    workdir = root / image.workdir[1:]
+    workdir.mkdir(parents=True, exist_ok=True)
+    return Layout(root, tuple(binds))

@@ -1,0 +1,54 @@
+"""The waits of the real agent and of AWS, and the way to leave them out.
+
+Knows seconds. Never knows what waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FAST", "PACES", "REAL", "Pace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds of each wait (PROTOCOL 6.1, 6.5, 6.9, 6.12).
+
+    Attributes:
+        agent_join: from the call to the agent's data channel.
+        start: the agent's sleep before it reads a terminal.
+        read: its sleep after each chunk of a terminal's output.
+        failure: its sleep after a command that could not be started.
+        batch_failure: the same in a session without a terminal.
+        transition: one step of a task's life.
+        closing: from the agent's end to ``channel_closed``.
+    """
+
+    agent_join: float
+    start: float
+    read: float
+    failure: float
+    batch_failure: float
+    transition: float
+    closing: float
+
+
+REAL = Pace(
+    agent_join=0.02,
+    start=1.0,
+    read=0.001,
+    failure=2.0,
+    batch_failure=1.0,
+    transition=2.0,
+    closing=0.01,
+)
+FAST = Pace(
+    agent_join=0.0,
+    start=0.0,
+    read=0.0,
+    failure=0.0,
+    batch_failure=0.0,
+    transition=0.0,
+    closing=0.0,
+)
+PACES = {"real": REAL, "fast": FAST}

@@ -1,0 +1,183 @@
+"""The two-way relay of one session: frames to the attached client, frames to the agent.
+
+Knows who is attached, and where faults strike. Never reads a payload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from ..channel.frames import Frame, MessageType, encode
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from .faults import Faults
+    from .sessions import Session
+
+__all__ = ["Relay"]
+
+_SEQUENCE = struct.Struct(">q")
+_TYPE_SLICE = slice(4, 36)
+_DIGEST_AT = 80
+
+
+def _type_of(data: bytes) -> str:
+    return data[_TYPE_SLICE].decode("ascii", "replace").strip("\0 ")
+
+
+def _sequence_of(data: bytes) -> int:
+    return int(_SEQUENCE.unpack_from(data, 48)[0]) if len(data) >= 56 else -1
+
+
+def _control(message_type: str, payload_type: int = 0) -> bytes:
+    now = int(time.time() * 1000)
+    return encode(Frame(message_type, 0, 0, uuid.uuid4(), now, payload_type, b""))
+
+
+class Relay:
+    """Relays the frames of one session."""
+
+    def __init__(self, session: Session, faults: Faults) -> None:
+        self.client: web.WebSocketResponse | None = None
+        self._session = session
+        self._faults = faults
+        self._request: web.Request | None = None
+        self._to_client = 0
+        self._from_client = 0
+        self._held: list[bytes] = []
+        self._hang_up: asyncio.TimerHandle | None = None
+
+    # towards the client
+
+    async def to_client(self, data: bytes) -> None:
+        """Deliver one frame of the agent or the gateway; without a client it is lost."""
+        kind = _type_of(data)
+        if kind == MessageType.AGENT_SESSION_STATE:
+            self._session.states.append(
+                "Connected" if b'"SessionState":"Connected"' in data else "Terminating"
+            )
+            return
+        if kind == MessageType.OUTPUT:
+            self._session.last_traffic = time.monotonic()
+        for one in self._with_faults(kind, data):
+            await self._deliver(one)
+
+    def _with_faults(self, kind: str, data: bytes) -> list[bytes]:
+        faults, sequence = self._faults, _sequence_of(data)
+        frames = [data]
+        if kind == MessageType.OUTPUT:
+            if faults.take("drop", sequence):
+                return []
+            if faults.take("wrong_digest", sequence):
+                broken = bytearray(data)
+                broken[_DIGEST_AT] ^= 0xFF
+                frames = [bytes(broken)]
+            if faults.take("duplicate", sequence):
+                frames *= 2
+            if faults.take("delay", sequence):
+                self._held += frames
+                return []
+        elif kind == MessageType.ACKNOWLEDGE and faults.drop_acks > 0:
+            faults.drop_acks -= 1
+            return []
+        frames += self._held
+        self._held = []
+        every = faults.unknown_frames
+        if every and self._to_client % every == 0:
+            frames = [_control("interactive_shell"), _control("start_publication", 17), *frames]
+        return frames
+
+    async def _deliver(self, data: bytes) -> None:
+        client = self.client
+        if client is None or client.closed:
+            return
+        faults = self._faults
+        if faults.slow_writes:
+            await asyncio.sleep(faults.slow_writes)
+        if faults.close_before_data and self._to_client == 0:
+            await client.close(code=1000, message=b"Bye")
+            return
+        self._to_client += 1
+        try:
+            if faults.text_frames:
+                try:
+                    await client.send_str(data.decode("utf-8"))
+                except UnicodeDecodeError:
+                    await client.send_bytes(data)
+            else:
+                await client.send_bytes(data)
+        except (ConnectionError, RuntimeError):
+            return  # it went away; what was not acknowledged is sent again
+        if faults.take_cut(self._to_client, faults.cut_after_frames):
+            self._cut()
+
+    def _cut(self) -> None:
+        """Drop the connection without a word."""
+        if self._request is not None and self._request.transport is not None:
+            self._request.transport.abort()
+
+    # from the client
+
+    async def serve(self, socket: web.WebSocketResponse, request: web.Request) -> None:
+        """Relay until this client goes or another takes its place."""
+        from aiohttp import WSMsgType
+
+        former = self.client
+        self.client, self._request = socket, request
+        self._to_client = self._from_client = 0
+        if former is not None:
+            await former.close(code=1000, message=b"Another client has attached.")
+        self._to_agent(_control(MessageType.START_PUBLICATION))
+        try:
+            async for message in socket:
+                if message.type == WSMsgType.BINARY:
+                    self._on_frame(message.data)
+                elif message.type == WSMsgType.TEXT:
+                    self._on_frame(message.data.encode())
+        finally:
+            if self.client is socket:
+                self.client = self._request = None
+                self.pause_agent()
+
+    def _on_frame(self, data: bytes) -> None:
+        faults = self._faults
+        self._from_client += 1
+        if _type_of(data) == MessageType.INPUT:
+            self._session.last_traffic = time.monotonic()
+            if faults.take("drop_inputs", _sequence_of(data)):
+                return
+        self._to_agent(data)
+        if faults.take_cut(self._from_client, faults.cut_after_inputs):
+            self._cut()
+
+    def _to_agent(self, data: bytes) -> None:
+        """What comes before the agent has joined is not kept for it."""
+        if self._session.agent is not None:
+            self._session.agent.inbox.put_nowait(data)
+
+    def pause_agent(self) -> None:
+        """Nobody listens: the agent is to stop reading its process (PROTOCOL 3.5)."""
+        self._to_agent(_control(MessageType.PAUSE_PUBLICATION))
+
+    def hang_up_later(self, seconds: float) -> None:
+        """Close the websocket if the client has not done so by then."""
+        client, request = self.client, self._request
+
+        def abort() -> None:
+            transport = request.transport if request is not None else None
+            if client is not None and not client.closed and transport is not None:
+                transport.abort()
+
+        self._hang_up = asyncio.get_running_loop().call_later(seconds, abort)
+
+    async def close(self) -> None:
+        """The server ends."""
+        if self._hang_up is not None:
+            self._hang_up.cancel()
+        if self._request is not None and self._request.transport is not None:
+            self._request.transport.abort()

@@ -1,0 +1,316 @@
+"""Sessions and the message gateway between their two ends (PROTOCOL 0, 1.4, 3.5 and 6.11).
+
+Knows tokens, who is attached, pauses, slots and ``channel_closed``. Never knows what a session
+runs: that is the agent's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import time
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..channel.frames import Frame, MessageType, encode
+from .agent import Agent, AgentGone, SessionPlan, never_starts
+from .relay import Relay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
+    from .agent import Plugin
+    from .containers import Container
+    from .faults import Counters, Faults
+    from .kms import KeyStore
+    from .pace import Pace
+
+__all__ = ["Gateway", "Session"]
+
+SLOTS = 2
+"""Sessions that one container's agent runs at once (PROTOCOL 6.11)."""
+
+IDLE_LIMIT = 1200.0
+"""Seconds without traffic after which the service ends a session."""
+
+_OPEN_LIMIT = 30.0
+_LINGER = 5.0
+
+
+@dataclass(eq=False)
+class Session:
+    """One session, from the call that made it to its end.
+
+    Attributes:
+        token: what the next client must show; None when it has been used.
+        reason: why it ended.
+    """
+
+    plan: SessionPlan
+    container: Container
+    runtime_id: str
+    document: str
+    owner: str
+    token: str | None = field(repr=False)
+    started: float = field(default_factory=time.time)
+    ended: float | None = None
+    reason: str = ""
+    relay: Relay | None = None
+    agent: Agent | None = None
+    states: list[str] = field(default_factory=list)
+    terminated: bool = False
+    in_slot: bool = False
+    last_traffic: float = field(default_factory=time.monotonic)
+
+    @property
+    def session_id(self) -> str:
+        """Its id."""
+        return self.plan.session_id
+
+
+class _Slots:
+    """The agent's workers in one container; who comes too late waits its turn."""
+
+    def __init__(self) -> None:
+        self._free = SLOTS
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give()  # it was our turn, and we do not take it
+            else:
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(turn)
+            raise
+
+    def give(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
+class Gateway:
+    """Every session of the account.
+
+    Args:
+        make_plugin: builds what runs in a session, by its kind.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: KeyStore,
+        pace: Pace,
+        faults: Faults,
+        counters: Counters,
+        make_plugin: Callable[[Agent], Plugin],
+    ) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.idle_limit = IDLE_LIMIT
+        self._keys = keys
+        self._pace = pace
+        self._faults = faults
+        self._counters = counters
+        self._make_plugin = make_plugin
+        self._slots: dict[str, _Slots] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def open(
+        self, plan: SessionPlan, container: Container, runtime_id: str, *, document: str, owner: str
+    ) -> Session:
+        """Begin a session; its agent starts by itself, whether or not a client comes."""
+        session = Session(plan, container, runtime_id, document, owner, _token())
+        session.relay = Relay(session, self._faults)
+        self.sessions[session.session_id] = session
+        task = asyncio.ensure_future(self._live(session))
+        self._tasks[session.session_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(session.session_id, None))
+        return session
+
+    async def _live(self, session: Session) -> None:
+        if never_starts(session.plan.command):
+            await self._silence(session)
+            return
+        slots = self._slots.setdefault(session.runtime_id, _Slots())
+        try:
+            await slots.take()
+        except asyncio.CancelledError:
+            if session.terminated:
+                await self._finish(session, "")
+                return
+            raise
+        session.in_slot = True
+        self._counters.session_begun(session.runtime_id)
+        watcher = asyncio.ensure_future(self._watch(session))
+        try:
+            await self._serve(session)
+        finally:
+            watcher.cancel()
+            slots.give()
+            self._counters.session_ended(session.runtime_id, session.session_id)
+
+    async def _silence(self, session: Session) -> None:
+        try:
+            await asyncio.sleep(self.idle_limit)
+        except asyncio.CancelledError:
+            if not session.terminated:
+                raise
+        await self._finish(session, "")
+
+    async def _serve(self, session: Session) -> None:
+        await asyncio.sleep(self._pace.agent_join)
+        relay = session.relay
+        assert relay is not None
+        session.agent = Agent(
+            session.plan,
+            session.container,
+            relay.to_client,
+            keys=self._keys,
+            pace=self._pace,
+            faults=self._faults,
+            make_plugin=self._make_plugin,
+        )
+        if session.terminated:
+            session.agent.cancel()
+        if relay.client is None:
+            relay.pause_agent()
+        try:
+            output = await session.agent.run()
+        except AgentGone:
+            session.reason = "the agent died"
+            session.agent = None
+            return
+        except Exception as error:  # noqa: BLE001  # one session must not end the server
+            output = f"\n----------ERROR-------\nThe practice agent failed: {error!r}\n\n"
+        session.agent = None
+        await asyncio.sleep(self._pace.closing + self._faults.hold_closed)
+        await self._finish(session, output)
+
+    async def _finish(self, session: Session, output: str) -> None:
+        if session.ended is None:
+            session.ended = time.time()
+        relay = session.relay
+        assert relay is not None
+        if relay.client is None or self._faults.lose_closed:
+            return
+        message = {
+            "MessageType": MessageType.CHANNEL_CLOSED,
+            "MessageId": str(uuid.uuid4()),
+            "DestinationId": session.runtime_id.partition("-")[0],
+            "SessionId": session.session_id,
+            "SchemaVersion": 1,
+            "CreatedDate": str(int(time.time() * 1000)),
+            "Output": output,
+        }
+        frame = Frame(
+            MessageType.CHANNEL_CLOSED,
+            0,
+            0,
+            uuid.uuid4(),
+            int(time.time() * 1000),
+            0,
+            json.dumps(message).encode(),
+        )
+        await relay.to_client(encode(frame))
+        relay.hang_up_later(_LINGER)
+
+    async def _watch(self, session: Session) -> None:
+        while True:
+            quiet = time.monotonic() - session.last_traffic
+            if quiet >= self.idle_limit:
+                session.reason = "idle"
+                if session.agent is not None:
+                    session.agent.cancel()
+                return
+            await asyncio.sleep(self.idle_limit - quiet)
+
+    # what the APIs do
+
+    def resume(self, session: Session) -> str:
+        """A new token, empty when the session has ended; the old one no longer counts."""
+        if session.ended is not None or self._faults.lose_resume:
+            return ""
+        session.token = _token()
+        return session.token
+
+    def terminate(self, session: Session) -> None:
+        """End a session from outside."""
+        if session.terminated or session.ended is not None:
+            return
+        session.terminated = True
+        self._counters.session_terminated(session.session_id)
+        if session.agent is not None:
+            session.agent.cancel()
+        elif not session.in_slot:  # else the agent sees it when it has joined
+            self._tasks[session.session_id].cancel()
+
+    async def attach(self, session: Session | None, request: web.Request) -> web.WebSocketResponse:
+        """Serve one websocket: a client's whole attachment."""
+        from aiohttp import WSMsgType, web
+
+        socket = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=1.0)
+        await socket.prepare(request)
+        try:
+            first = await socket.receive(_OPEN_LIMIT)
+        except asyncio.TimeoutError:
+            await socket.close(code=1003, message=b"No token was presented in time.")
+            return socket
+        if first.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+            return socket
+        text = first.data if first.type == WSMsgType.TEXT else ""
+        if not self._admit(session, text):
+            await socket.close(code=1003, message=b"Channel message: token is missing or invalid.")
+            return socket
+        assert session is not None and session.relay is not None
+        self._counters.client_attached(session.session_id)
+        await session.relay.serve(socket, request)
+        return socket
+
+    def _admit(self, session: Session | None, text: str) -> bool:
+        try:
+            message: Any = json.loads(text)
+            token = message["TokenValue"]
+            complete = all(
+                message.get(k) for k in ("MessageSchemaVersion", "RequestId", "ClientId")
+            )
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return False
+        if session is None or session.token is None or not isinstance(token, str) or not complete:
+            return False
+        if session.ended is not None or not secrets.compare_digest(
+            token.encode(), session.token.encode()
+        ):
+            return False
+        session.token = None
+        return True
+
+    async def stop(self) -> None:
+        """End every session."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for session in self.sessions.values():
+            if session.relay is not None:
+                await session.relay.close()
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(96)

@@ -1,0 +1,158 @@
+"""A shell in this process, and a client that answers without any network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+import ecs_exec_magic
+from ecs_exec_magic.address import ContainerRef
+from ecs_exec_magic.capture import Capture
+from ecs_exec_magic.errors import CommandTimeout, Interrupted, SessionLost, TargetNotFound
+from ecs_exec_magic.notebook import extension
+from ecs_exec_magic.results import CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ecs_exec_magic.notebook.magics import EcsExec
+
+
+@dataclass(frozen=True)
+class Event:
+    stream: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class FakeTarget(ContainerRef):
+    client: FakeClient | None = None
+
+    def run(self, command: str, **how: Any) -> CommandResult:
+        assert self.client is not None
+        return self.client.perform(self, "run", command, how)
+
+    def script(self, body: str, shell: str = "/bin/sh", **how: Any) -> CommandResult:
+        assert self.client is not None
+        return self.client.perform(self, "script", body, {**how, "shell": shell})
+
+
+@dataclass
+class FakeClient:
+    """Behaves as the command says, as a far end would."""
+
+    settings: dict[str, Any]
+    calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    asked: list[tuple[str | None, dict[str, Any]]] = field(default_factory=list)
+    on_run: Callable[[], None] | None = None
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def target(self, address: str | None = None, **words: Any) -> FakeTarget:
+        self.asked.append((address, words))
+        if "nowhere" in (address or ""):
+            raise TargetNotFound(f"there is no {address}")
+        container = words["container"] or (address or "").partition(":")[2] or "nginx"
+        number = len(self.asked)
+        return FakeTarget(
+            cluster=words["cluster"] or "demo",
+            service="web",
+            family="web",
+            task_id=f"{number:032x}",
+            task_arn=f"arn:aws:ecs:eu-west-1:123456789012:task/demo/{number:032x}",
+            container=container,
+            runtime_id="r-1",
+            region="eu-west-1",
+            client=self,
+        )
+
+    def perform(
+        self, target: FakeTarget, kind: str, command: str, how: dict[str, Any]
+    ) -> CommandResult:
+        self.calls.append((kind, command, how))
+        if self.on_run is not None:
+            self.on_run()
+        word = command.split()[0]
+        code = {"fail": 3, "timeout": None}.get(word, 0)
+        out, err = (b"out of " + word.encode() + b"\n"), (b"oops\n" if word == "fail" else b"")
+        if how.get("on_notice"):
+            how["on_notice"]("waiting for a free session")
+        if how.get("on_output"):
+            for stream, data in (("stdout", out), ("stderr", err)):
+                if data:
+                    how["on_output"](Event(stream, data))
+        result = CommandResult(
+            code,
+            command,
+            target=ContainerRef(
+                target.cluster,
+                target.service,
+                target.family,
+                target.task_id,
+                target.task_arn,
+                target.container,
+                target.runtime_id,
+                target.region,
+            ),
+            timed_out=word == "timeout",
+            exact=True,
+            captured_stdout=Capture(out),
+            captured_stderr=Capture(err),
+        )
+        if word == "timeout" and how.get("check") is False and how.get("timeout") == 7:
+            raise CommandTimeout("too slow", result=result)
+        if word == "interrupt":
+            raise Interrupted("ended by the user", result)
+        if word == "lose":
+            raise SessionLost("gone", result=result)
+        if how.get("check"):
+            result.check()
+        return result
+
+
+class World:
+    """Every client that was made, and the newest of them."""
+
+    def __init__(self) -> None:
+        self.clients: list[FakeClient] = []
+
+    def connect(self, **settings: Any) -> FakeClient:
+        self.clients.append(FakeClient(settings))
+        return self.clients[-1]
+
+    @property
+    def client(self) -> FakeClient:
+        return self.clients[-1]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(ecs_exec_magic, "connect", world.connect, raising=False)
+    return world
+
+
+@pytest.fixture
+def shell(world: World) -> Iterator[InteractiveShell]:
+    config = Config()
+    config.HistoryManager.enabled = False
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance(config=config)
+    extension.load(shell)
+    try:
+        yield shell
+    finally:
+        extension.unload(shell)
+        InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def magics(shell: InteractiveShell) -> EcsExec:
+    found: EcsExec = shell.magics_manager.registry["EcsExec"]
+    return found

@@ -1,0 +1,120 @@
+"""A real kernel, spoken to as a front end does."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.manager import KernelManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Cell", "Kernel"]
+
+
+@dataclass
+class Cell:
+    """What one cell has shown, in the order in which it came."""
+
+    source: str
+    streams: list[tuple[str, str]] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    error: tuple[str, str] | None = None
+    traceback: str = ""
+    idle: bool = False
+    status: str = ""
+
+    @property
+    def stdout(self) -> str:
+        return "".join(text for name, text in self.streams if name == "stdout")
+
+    @property
+    def stderr(self) -> str:
+        return "".join(text for name, text in self.streams if name == "stderr")
+
+    @property
+    def done(self) -> bool:
+        return self.idle and bool(self.status)
+
+
+class Kernel:
+    """A kernel of this interpreter; close it when done."""
+
+    def __init__(self, environment: Mapping[str, str], ipython_dir: str) -> None:
+        self._manager = KernelManager()
+        spec: Any = self._manager.kernel_spec
+        spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        self._manager.start_kernel(env={**os.environ, **environment, "IPYTHONDIR": ipython_dir})
+        self._client: Any = self._manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=30)
+        self._cells: dict[str, Cell] = {}
+
+    def close(self) -> None:
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+        self._manager.cleanup_resources()
+
+    def send(self, source: str) -> Cell:
+        """Queue a cell, as Run All does with each."""
+        cell = Cell(source)
+        self._cells[self._client.execute(source, stop_on_error=True)] = cell
+        return cell
+
+    def wait(self, until: Callable[[], bool], seconds: float = 40) -> None:
+        """Take in messages until something is so."""
+        end = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() > end:
+                raise AssertionError(f"not so after {seconds} s: {self._cells.values()}")
+            self._take(self._client.get_iopub_msg, self._published)
+            self._take(self._client.get_shell_msg, self._replied)
+
+    def run(self, source: str, seconds: float = 40) -> Cell:
+        """Run a cell to its end."""
+        cell = self.send(source)
+        self.wait(lambda: cell.done, seconds)
+        return cell
+
+    def good(self, source: str) -> Cell:
+        """Run a cell that must not fail."""
+        cell = self.run(source)
+        assert cell.status == "ok", cell
+        return cell
+
+    def value(self, expression: str) -> str:
+        """The repr of an expression."""
+        return self.good(expression).results[0]
+
+    def interrupt(self) -> None:
+        self._manager.interrupt_kernel()
+
+    def _take(self, get: Callable[..., Any], use: Callable[[Cell, Any], None]) -> None:
+        try:
+            message = get(timeout=0.02)
+        except queue.Empty:
+            return
+        cell = self._cells.get(message["parent_header"].get("msg_id"))
+        if cell is not None:
+            use(cell, message)
+
+    def _published(self, cell: Cell, message: Any) -> None:
+        kind, content = message["msg_type"], message["content"]
+        if kind == "stream":
+            cell.streams.append((content["name"], content["text"]))
+        elif kind in ("execute_result", "display_data"):
+            cell.results.append(content["data"].get("text/plain", ""))
+        elif kind == "error":
+            cell.error = content["ename"], content["evalue"]
+            cell.traceback = "\n".join(content["traceback"])
+        elif kind == "status" and content["execution_state"] == "idle":
+            cell.idle = True
+
+    def _replied(self, cell: Cell, message: Any) -> None:
+        if message["msg_type"] == "execute_reply":
+            cell.status = message["content"]["status"]

@@ -1,0 +1,136 @@
+"""The sandbox as a whole: isolation, leftovers, the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ecs_exec_magic import sandbox as package
+from ecs_exec_magic.sandbox import SandboxUnavailable
+
+from .conftest import Cluster
+from .rawclient import RawClient
+
+MAIN = (
+    "import argparse, sys\n"
+    "from ecs_exec_magic.sandbox import command\n"
+    "parser = argparse.ArgumentParser()\n"
+    "command.add_arguments(parser)\n"
+    "sys.exit(command.run(parser.parse_args()))\n"
+)
+
+
+def marked(marker: str) -> list[str]:
+    """Processes of the host whose arguments or environment name the marker."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                command = Path("/proc", name, "cmdline").read_bytes()
+            except OSError:
+                continue
+            if marker.encode() in command:
+                found.append(name)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the isolated runtimes are Linux's")
+@pytest.mark.parametrize("runtime", ["bwrap", "unshare", "process"])
+async def test_nothing_is_left(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    marker = f"4242{os.getpid()}"
+    with package.start(pace="fast", runtime=runtime) as sandbox:
+        cluster = Cluster(sandbox)
+        script = f"mkdir /tmp/a; chmod 0 /tmp/a; setsid sleep {marker} & sleep 0.1; echo up; read x"
+        session = cluster.execute(f"sh -c '{script}'")
+        async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+            await client.until(lambda s: b"up" in s.payload())
+            assert marked(marker)
+    assert marked(marker) == []
+    assert list(tmp_path.iterdir()) == []
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+    sandbox.stop()
+    if runtime == "process":
+        assert not Path("/tmp/a").exists() or Path("/tmp/a").rmdir() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the isolated runtimes are Linux's")
+@pytest.mark.parametrize("runtime", ["bwrap", "unshare"])
+async def test_isolation(runtime: str) -> None:
+    script = (
+        "hostname; id -u; touch /usr/bin/x 2>/dev/null || echo readonly;"
+        " echo 0 >/proc/sys/vm/drop_caches 2>/dev/null || echo guarded;"
+        " mount -o remount,rw,bind /usr/bin 2>/dev/null || echo nomount;"
+        " touch /etc/x /root/x /usr/local/bin/x /var/x && echo writable;"
+        f" test -e {Path(__file__)} || echo hidden; ls -d /proc/[0-9]* | wc -l"
+    )
+    with package.start(pace="fast", runtime=runtime) as sandbox:
+        cluster = Cluster(sandbox)
+        session = cluster.execute(f"sh -c '{script}'")
+        async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+            lines = (await client.finish()).payload().decode().split()
+    expected = ["0", "readonly", "guarded", "nomount", "writable", "hidden"]
+    assert lines[0].startswith("ip-10-0-") and lines[1:-1] == expected
+    assert int(lines[-1]) < 10
+
+
+def test_refusals() -> None:
+    for runtime in ("docker", "podman", "nonsense"):
+        with pytest.raises(SandboxUnavailable) as caught:
+            package.start(runtime=runtime)
+        assert "\n" not in str(caught.value) and "process" in str(caught.value)
+    with pytest.raises(ValueError, match="pace"):
+        package.start(pace="slow")
+
+
+def test_no_isolation_names_bubblewrap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SandboxUnavailable, match="install bubblewrap"):
+        package.start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_command_line(number: int, tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    arguments = ["up", "--pace", "fast", "--runtime", "process", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as child:
+        assert child.stdout is not None and child.stderr is not None
+        line = json.loads(child.stdout.readline())
+        assert line["environment"]["AWS_ENDPOINT_URL"] == line["url"]
+        child.send_signal(number)
+        assert child.wait(20) == 0
+        assert child.stderr.read() == b""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_line_refuses_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "up", "--runtime", "docker"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "bwrap" in done.stderr
+
+
+def test_empty_and_plain_output(tmp_path: Path) -> None:
+    with package.start(pace="fast", runtime="process", seed=False) as sandbox:
+        assert Cluster(sandbox).ecs.list_clusters()["clusterArns"] == []
+        assert set(sandbox.environment) >= {"AWS_ENDPOINT_URL", "AWS_REGION"}

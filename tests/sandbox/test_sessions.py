@@ -1,0 +1,306 @@
+"""Sessions as the gateway and the agent conduct them: order, slots, ends, faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from ecs_exec_magic.channel.frames import MessageType, PayloadType
+
+from .conftest import Cluster
+from .rawclient import RawClient, Seen
+
+
+def has(text: bytes) -> object:
+    return lambda seen: text in seen.payload()
+
+
+async def run(cluster: Cluster, command: str) -> Seen:
+    session = cluster.execute(command)
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        return await client.finish()
+
+
+async def test_files_and_processes_are_shared(shared: Cluster) -> None:
+    await run(shared, "sh -c 'echo kept >/tmp/note; sleep 60 </dev/null >/dev/null 2>&1 &'")
+    seen = await run(shared, "cat /tmp/note")
+    assert seen.payload() == b"kept\r\n"
+    if shared.sandbox.runtime != "process":
+        seen = await run(shared, "sh -c 'kill -0 $$ && tr -d \"\\\\0\" </proc/*/cmdline | cat'")
+    seen = await run(shared, "sh -c 'pwd; tty; stty size; echo $TERM $LANG; setsid -w true'")
+    assert b"\r\n/dev/pts/" in seen.payload()
+    assert seen.payload().endswith(b"\r\n0 0\r\nxterm-256color C.UTF-8\r\n")
+
+
+async def test_dev_fd_can_be_reopened(shared: Cluster) -> None:
+    seen = await run(shared, "sh -c 'echo one >/dev/fd/1; exec 3</dev/fd/0; echo two >/dev/tty'")
+    assert seen.payload() == b"one\r\ntwo\r\n"
+
+
+async def test_wrong_token_is_refused(shared: Cluster) -> None:
+    session = shared.execute("true")
+    async with RawClient(session["streamUrl"], "wrong") as client:
+        await client.until(lambda s: s.close_code is not None)
+        assert client.seen.close_code == 1003
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.finish()
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(lambda s: s.close_code is not None)
+        assert client.seen.close_code == 1003
+    unknown = session["streamUrl"].replace("ecs-execute-command-", "unknown-")
+    async with RawClient(unknown, session["tokenValue"]) as client:
+        await client.until(lambda s: s.close_code is not None)
+        assert client.seen.close_code == 1003
+
+
+async def test_input_order_duplicates_and_acks(shared: Cluster) -> None:
+    session = shared.execute("sh -c 'stty -echo; echo go; read a; read b; echo $a-$b'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"go"))
+        await client.send(PayloadType.OUTPUT, b"second\n", sequence=1)
+        await client.send(PayloadType.OUTPUT, b"first\n", sequence=0)
+        await client.send(PayloadType.OUTPUT, b"first\n", sequence=0)
+        seen = await client.finish()
+    assert b"first-second" in seen.payload()
+    assert seen.acked()[:3] == [1, 0, 0]
+
+
+async def test_early_input_is_discarded_or_not_acked(own: Cluster) -> None:
+    own.sandbox.faults.discard_window = 0.4
+    own.sandbox.faults.terminal_delay = 0.4
+    session = own.execute("cat")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await asyncio.sleep(0.1)
+        await client.send(PayloadType.OUTPUT, b"lost\n")
+        await client.until(lambda s: s.acked() == [0], 0.35)
+        await asyncio.sleep(0.4)
+        await client.send(PayloadType.OUTPUT, b"kept\n", sequence=1)
+        await asyncio.sleep(0.1)
+        assert client.seen.acked() == [0]  # the terminal is not open
+        await asyncio.sleep(0.4)
+        await client.send(PayloadType.OUTPUT, b"kept\n", sequence=1)
+        await client.send(PayloadType.OUTPUT, b"\x04", sequence=2)
+        seen = await client.finish()
+    assert seen.payload() == b"kept\r\nkept\r\n"
+
+
+async def test_bad_size_sticks(shared: Cluster) -> None:
+    session = shared.execute("sh -c 'echo go; sleep 0.5'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"go"))
+        await client.send(PayloadType.SIZE, b"no json")
+        seen = await client.finish()
+    assert seen.acked() == []
+
+
+async def test_full_terminal_blocks_acks(shared: Cluster) -> None:
+    session = shared.execute("sh -c 'stty raw -echo; echo go; sleep 1; head -c 40960 | wc -c'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"go"))
+        for _ in range(40):
+            await client.send(PayloadType.OUTPUT, b"x" * 1024)
+        await asyncio.sleep(0.4)
+        assert 0 < len(client.seen.acked()) < 30
+        seen = await client.finish()
+    assert b"40960" in seen.payload()
+
+
+async def test_third_session_waits_for_a_slot(own: Cluster) -> None:
+    first, second, third = (own.execute("sh -c 'echo up; read x'") for _ in range(3))
+    async with (
+        RawClient(first["streamUrl"], first["tokenValue"]) as one,
+        RawClient(second["streamUrl"], second["tokenValue"]) as two,
+        RawClient(third["streamUrl"], third["tokenValue"]) as three,
+    ):
+        await one.until(has(b"up"))
+        await two.until(has(b"up"))
+        await asyncio.sleep(0.3)
+        assert three.seen.frames == []
+        await one.send(PayloadType.OUTPUT, b"\n")
+        await one.finish()
+        await three.until(has(b"up"))
+    assert list(own.sandbox.counters.max_sessions.values()) == [2]
+
+
+async def test_waiting_session_can_be_terminated(own: Cluster) -> None:
+    first, second, third = (own.execute("sleep 100") for _ in range(3))
+    async with RawClient(third["streamUrl"], third["tokenValue"]) as client:
+        await asyncio.sleep(0.05)
+        own.ssm.terminate_session(SessionId=third["sessionId"])
+        await client.finish()
+    for session in (first, second):
+        own.ssm.terminate_session(SessionId=session["sessionId"])
+    assert own.sandbox.wait_idle()
+    assert own.sandbox.counters.terminated == [s["sessionId"] for s in (third, first, second)]
+
+
+async def test_terminate_kills_and_hangs_up(own: Cluster) -> None:
+    script = "trap '' HUP; (trap 'echo hup >/tmp/hup' HUP; echo up; sleep 5 & wait) ; sleep 9"
+    session = own.execute(f'sh -c "{script}"')
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"up"))
+        own.ssm.terminate_session(SessionId=session["sessionId"])
+        seen = await client.finish()
+    assert seen.output == ""
+    states = {
+        state: [
+            s["SessionId"] for s in own.ssm.describe_sessions(State=state)["Sessions"]
+        ]
+        for state in ("Active", "History")
+    }
+    assert states == {"Active": [], "History": [session["sessionId"]]}
+    assert own.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"] == ""
+
+
+async def test_background_child_keeps_the_session_open(shared: Cluster) -> None:
+    session = shared.execute("sh -c 'trap \"\" HUP; (sleep 0.6; echo late) & echo soon'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"soon"))
+        await asyncio.sleep(0.2)
+        assert client.seen.closed is None
+        seen = await client.finish()
+    assert b"late" in seen.payload()
+
+
+async def test_resume_after_a_cut(own: Cluster) -> None:
+    own.sandbox.faults.cut_after_frames = 3
+    session = own.execute("seq 1 3000")
+    got = Seen()
+    token = session["tokenValue"]
+    for _ in range(2):
+        async with RawClient(session["streamUrl"], token) as client:
+            await client.until(lambda s: s.closed is not None or s.close_code is not None)
+            got.frames += client.seen.frames
+            got.closed = client.seen.closed
+        if got.closed is None:
+            assert client.seen.close_code == 1006
+            token = own.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"]
+            assert token and token != session["tokenValue"]
+    assert got.payload() == b"".join(b"%d\r\n" % n for n in range(1, 3001))
+    assert own.sandbox.counters.attachments == {session["sessionId"]: 2}
+
+
+async def test_absent_client_pauses_the_output(own: Cluster) -> None:
+    session = own.execute("seq 1 100000")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"100\r\n"))
+    await asyncio.sleep(1.0)
+    assert own.sandbox.counters.ended == []
+    token = own.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"]
+    async with RawClient(session["streamUrl"], token) as client:
+        seen = await client.finish(40)
+    assert seen.payload().endswith(b"100000\r\n")
+
+
+async def test_newer_client_takes_over(own: Cluster) -> None:
+    session = own.execute("cat")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as one:
+        token = own.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"]
+        async with RawClient(session["streamUrl"], token) as two:
+            await one.until(lambda s: s.close_code is not None)
+            await two.send(PayloadType.OUTPUT, b"\x04")
+            await two.finish()
+
+
+@pytest.mark.parametrize("fault", ["drop", "duplicate", "delay", "wrong_digest"])
+async def test_frame_faults_are_repaired(own: Cluster, fault: str) -> None:
+    setattr(own.sandbox.faults, fault, {0, 2, 5})
+    seen = await run(own, "seq 1 3000")
+    assert seen.payload() == b"".join(b"%d\r\n" % n for n in range(1, 3001))
+
+
+async def test_faults_of_the_end(own: Cluster) -> None:
+    faults = own.sandbox.faults
+    faults.agent_dies_after = 2
+    session = own.execute("sh -c 'echo a; sleep 0.1; echo b; sleep 0.1; echo c; sleep 9'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"b\r\n"))
+        assert own.sandbox.wait_idle()
+        assert client.seen.closed is None
+    faults.clear()
+    faults.close_before_data = True
+    session = own.execute("echo x")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(lambda s: s.close_code is not None)
+        assert client.seen.frames == []
+    faults.clear()
+    faults.lose_resume = True
+    answer = own.ssm.resume_session(SessionId=session["sessionId"])
+    assert answer["TokenValue"] == ""
+    faults.clear()
+    faults.never_ready = True
+    session = own.execute("echo x")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.send(PayloadType.OUTPUT, b"x")
+        await asyncio.sleep(0.3)
+        assert client.seen.stream() == []
+        own.ssm.terminate_session(SessionId=session["sessionId"])
+        await client.finish()
+
+
+async def test_start_failures(shared: Cluster) -> None:
+    for command, text in (
+        ("nope", 'Failed to start pty: exec: "nope": executable file not found in $PATH'),
+        ("/nope", "Failed to start pty: fork/exec /nope: no such file or directory"),
+        ("/tmp", "Failed to start pty: fork/exec /tmp: permission denied"),
+        ("sh 'x", "Failed to parse commands input: EOF found when expecting closing quote"),
+    ):
+        seen = await run(shared, command)
+        assert seen.output.startswith("\n----------ERROR-------\nUnable to start command: ")
+        assert text in seen.output and seen.stream() == []
+    seen = await run(shared, "  ")
+    assert seen.output == "Commands cannot be empty for session type InteractiveCommands"
+
+
+async def test_ssm_parameter_means_silence(own: Cluster) -> None:
+    session = own.execute("echo {{ssm:name}}")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await asyncio.sleep(0.4)
+        assert client.seen.frames == []
+        own.ssm.terminate_session(SessionId=session["sessionId"])
+        await client.finish()
+
+
+async def test_unacknowledged_tail_costs_two_seconds(shared: Cluster) -> None:
+    session = shared.execute("echo x")
+    async with RawClient(session["streamUrl"], session["tokenValue"], ack=False) as client:
+        seen = await client.finish()
+    sent = [f for f in seen.frames if f.message_type == MessageType.OUTPUT]
+    assert len(sent) > 3 and len({f.message_id for f in sent}) == 1
+
+
+@pytest.mark.parametrize(("byte", "code"), [(b"\x03", b"EXIT_CODE: 5"), (b"\x1c", b"EXIT_CODE: -1")])
+async def test_batch_signals(shared: Cluster, byte: bytes, code: bytes) -> None:
+    session = shared.batch("sh -c 'trap \"exit 5\" INT; echo up; while :; do sleep 0.05; done'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"up"))
+        await client.send(PayloadType.OUTPUT, byte)
+        seen = await client.finish()
+    assert seen.payload(PayloadType.EXIT_CODE) == code
+
+
+async def test_batch_bulk_and_no_stdin(shared: Cluster) -> None:
+    session = shared.batch("sh -c 'cat; seq 1 50000; printf \"tail\\303\"; echo e >&2'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        seen = await client.finish()
+    expected = b"".join(b"%d\n" % n for n in range(1, 50001)) + b"tail"
+    assert seen.payload() == expected
+    assert seen.payload(PayloadType.STDERR) == b"e\n"
+    assert seen.payload(PayloadType.EXIT_CODE) == b"EXIT_CODE: 0"
+
+
+async def test_refused_handshake(shared: Cluster) -> None:
+    session = shared.batch("true")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        client.answer_handshake = False
+        await client.until(lambda s: PayloadType.HANDSHAKE_REQUEST in s.types())
+        action = {"ActionType": "SessionType", "ActionStatus": 2, "Error": "no"}
+        answer = {"ClientVersion": "1.2.0.0", "ProcessedClientActions": [action]}
+        await client.send(PayloadType.HANDSHAKE_RESPONSE, json.dumps(answer).encode())
+        seen = await client.finish()
+    assert (
+        "Encountered error while initiating handshake. SessionType failed on client with status 2 "
+        "error: no" in seen.output
+    )
