@@ -23,7 +23,7 @@ from .address import ContainerRef
 from .aws import ports
 from .aws.api import AwsApi
 from .aws.targets import Found, find
-from .errors import InvalidRequest
+from .errors import Interrupted, InvalidRequest
 from .portal import QUEUED_BYTES, bridge_named, portal
 from .results import OutputEvent
 from .runner import Job, Method, Request, settle
@@ -317,6 +317,8 @@ class Target(ContainerRef):
                 on_notice(item)
 
         result = client._bridge.follow(watched, show)
+        if watched.job is not None and watched.job.interrupted:
+            raise Interrupted(f"{result!r}", result)
         return result.check() if check else result
 
     def _connected(self) -> Client:

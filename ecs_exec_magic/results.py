@@ -350,6 +350,8 @@ def _read_table(text: str, sep: str | None) -> list[dict[str, Any]]:
 
 
 def _read_separated(text: str, sep: str) -> list[dict[str, Any]]:
+    if len(sep) != 1 or sep in '\r\n"':
+        raise InvalidRequest(f"{sep!r} is not a separator", cure="give sep=, one character")
     try:
         table = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=sep) if row]
     except (csv.Error, TypeError, ValueError) as error:
@@ -389,7 +391,7 @@ def _aligned_columns(header: str, rows: list[str]) -> list[int]:
     """Offsets of columns, if names with blanks inside them make counting words impossible."""
     starts = [match.start() for match in re.finditer(r"(?:(?<=\s\s)|^)\S", header)]
     names = re.split(r"\s{2,}", header.strip())
-    if len(starts) < 2 or not any(" " in name for name in names):
+    if len(starts) < 2 or not any(" " in name for name in names) or _TWO_WORDS.search(header):
         return []
     for row in rows:
         for start in starts[1:]:

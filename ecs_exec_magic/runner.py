@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .aws import sessions
 from .aws.slots import slots
+from .capture import Capture
 from .channel.connection import Connection
 from .channel.session import ConnectionOptions
-from .errors import CommandTimeout, EcsExecError, Interrupted, InvalidRequest, MethodUnavailable
+from .errors import CommandTimeout, EcsExecError, InvalidRequest, MethodUnavailable
 from .remote import stdin as stdin_source
 from .remote.command import Execution, NoShell, Outcome
 from .remote.wrapper import API_LIMIT, quote_word, wrap
@@ -150,11 +151,10 @@ class Job:
         self._request_id = ""
 
     async def run(self) -> CommandResult:
-        """Run to the end.
+        """Run to the end; after :meth:`interrupt`, return what there is then.
 
         Raises:
             CommandTimeout: its time was up; ``.result`` holds what came.
-            Interrupted: :meth:`interrupt` was called; ``.result`` holds what came.
             EcsExecError: as the layers below say; ``.result`` holds what came, if anything ran.
         """
         self._task = asyncio.current_task()
@@ -170,22 +170,28 @@ class Job:
         except EcsExecError as error:
             if self._execution is not None and error.result is None:
                 error.result = self._result(self._execution.outcome)
-            if self._interrupts:
-                raise Interrupted(str(error), error.result) from error
+            if self.interrupted:
+                return error.result or self._unbegun()
             raise
         except asyncio.CancelledError:
-            if self._interrupts:
-                raise Interrupted("interrupted before the command began") from None
+            if self.interrupted:
+                return self._unbegun()
             raise
         result = self._result(outcome)
-        if self._interrupts:
-            raise Interrupted("the command was interrupted", result)
+        if self.interrupted:
+            return result
         if result.timed_out:
             try:
                 result.check()
             except CommandTimeout as error:
                 raise error from None
         return result
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether :meth:`interrupt` was called."""
+        # KeyboardInterrupt cannot say so: raised in a task, it would stop the loop.
+        return self._interrupts > 0
 
     async def interrupt(self) -> None:
         """Send SIGINT to the command, or if it has not begun, end it; the second time, end it."""
@@ -262,6 +268,11 @@ class Job:
         self._session_id, self._request_id = started.session_id, started.request_id
         options = ConnectionOptions(ca_bundle=self._api.ca_bundle)
         return await Connection.open(started.grant, started.services, options)
+
+    def _unbegun(self) -> CommandResult:
+        return self._result(
+            Outcome(Capture(), Capture(), missing="interrupted before the command began")
+        )
 
     def _result(self, outcome: Outcome) -> CommandResult:
         return CommandResult(

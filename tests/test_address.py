@@ -67,8 +67,8 @@ def test_what_is_an_address(text: str, expected: Address) -> None:
     "text",
     [
         "", " ", ":", "/", "web:", ":nginx", "/web", "prod/", "a/b/c", "we b", "web:a b", "web:a:b",
-        "web:**", "*", "prod/*", "web\n/x", "web\n:x", "wéb", "-web", "web:/x", "web/x:y/z", "web:\t",
-        "arn:", "arn:aws:ecs", f"{ARN}:task/", f"{ARN}:task/prod/", f"{ARN}:task//x",
+        "web:**", "*", "prod/*", "web\n/x", "web\n:x", "wéb", "-web", "web:/x", "web/x:y/z",
+        "web:\t", "arn:", "arn:aws:ecs", f"{ARN}:task/", f"{ARN}:task/prod/", f"{ARN}:task//x",
         f"{ARN}:task/a/b/c", f"{ARN}:task/a/b:", f"{ARN}:task/a/b:c d", f"{ARN}:task/a/b c",
         f"{ARN}:task/a\n/b", f"{ARN}:service/prod/web:a:b", f"{ARN}:cluster/prod",
         f"{ARN}:task-definition/web:7", f"{ARN}:container/a/b", "arn:aws:s3:::bucket",

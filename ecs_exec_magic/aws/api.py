@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from ..address import parse_cluster
 from ..errors import EcsExecError, InvalidRequest
-from .failures import map_error, redact, tells_secrets
+from .failures import map_error
+from .redaction import redact, tells_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,12 +6,11 @@ Knows error codes, messages and what to do about them. Never knows clients; make
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import (
     AccessDenied,
     AgentNotConnected,
-    ConnectError,
     CredentialsError,
     EcsExecError,
     ExecNotEnabled,
@@ -20,53 +19,10 @@ from ..errors import (
     TargetNotFound,
     Throttled,
 )
+from .local_failures import LOCAL_FAILURES
+from .redaction import one_line, text_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["map_error", "redact", "tells_secrets"]
-
-# -- secrets -------------------------------------------------------------------------------------
-
-_SECRET = re.compile(
-    r"(?P<key>token_?value|secret_?access_?key|session_?token|access_?token|x-amz-security-token|"
-    r"x-amz-signature|\bsignature(?==)|plaintext|client_?secret|refresh_?token)"
-    r"(?P<between>[\\\"']*\s*[:=>]\s*b?[\\\"']*)"
-    r"(?P<value>[^\s\\\"'<>&,;}]+)",
-    re.IGNORECASE,
-)
-_USERINFO = re.compile(r"(?<=://)[^/\s@:\"']*:[^/\s@\"']*(?=@)")
-
-
-def redact(text: str) -> str:
-    """Take out tokens, keys, signatures, and passwords in URLs."""
-    text = _SECRET.sub(lambda match: f"{match['key']}{match['between']}[hidden]", text)
-    return _USERINFO.sub("[hidden]", text)
-
-
-def tells_secrets(exc: BaseException | None) -> bool:
-    """Whether the text of an error, or of one it came from, holds something to be hidden."""
-    seen: set[int] = set()
-    while exc is not None and id(exc) not in seen:
-        seen.add(id(exc))
-        text = f"{_text(exc)} {exc.args!r} {getattr(exc, 'response', '')!r}"
-        if redact(text) != text:
-            return True
-        exc = exc.__cause__ or exc.__context__
-    return False
-
-
-def _text(exc: BaseException) -> str:
-    try:
-        return str(exc)
-    except Exception:  # noqa: BLE001 - an error that cannot say itself must not hide the first one
-        return type(exc).__name__
-
-
-def _short(text: str, limit: int = 400) -> str:
-    text = " ".join(redact(text).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
+__all__ = ["map_error"]
 
 # -- the way in ----------------------------------------------------------------------------------
 
@@ -92,12 +48,12 @@ def map_error(
         error.request_id = str((response.get("ResponseMetadata") or {}).get("RequestId") or "")
         return error
     kinds = {cls.__name__ for cls in type(exc).__mro__}
-    for names, build in _LOCAL:
+    for names, build in LOCAL_FAILURES:
         if kinds & names:
-            return build(_short(_text(exc)), operation, region)
+            return build(one_line(text_of(exc)), operation, region)
     what = f"{operation} failed" if operation else "AWS cannot be used"
     return ServiceError(
-        f"{what}: {type(exc).__name__}: {_short(_text(exc))}",
+        f"{what}: {type(exc).__name__}: {one_line(text_of(exc))}",
         cure="if this does not tell what to do, please report it: it has no class of its own yet",
         code=type(exc).__name__,
     )
@@ -187,7 +143,7 @@ def _from_answer(
     response: dict[str, Any], code: str, operation: str, target: str, region: str
 ) -> EcsExecError:
     error = response["Error"]
-    message = _short(str(error.get("Message") or error.get("message") or ""))
+    message = one_line(str(error.get("Message") or error.get("message") or ""))
     meta = response.get("ResponseMetadata") or {}
     said = f"AWS says: {message}" if message else f"AWS says: {code}"
     what = operation or "the call"
@@ -359,162 +315,3 @@ def _kms(code: str, said: str, about: str) -> EcsExecError:
         "there: give it one with aws ecs update-cluster",
     }.get(code, "check the key that the cluster's executeCommandConfiguration names")
     return ServiceError(f"the session's key cannot be used{about}: {code}", cause=said, cure=cure)
-
-
-# -- errors from this side -----------------------------------------------------------------------
-
-
-def _no_credentials(text: str, operation: str, region: str) -> EcsExecError:
-    return CredentialsError(
-        "no AWS credentials were found",
-        cause=text,
-        cure="run aws configure or aws sso login, set AWS_PROFILE, or give profile=; to practise "
-        "without an account: %ecs_sandbox",
-    )
-
-
-def _partial_credentials(text: str, operation: str, region: str) -> EcsExecError:
-    return CredentialsError(
-        "the AWS credentials are incomplete",
-        cause=text,
-        cure="check the environment and ~/.aws/credentials: an id, a secret and, for temporary "
-        "ones, a session token belong together",
-    )
-
-
-def _no_profile(text: str, operation: str, region: str) -> EcsExecError:
-    return CredentialsError(
-        f"there is no such AWS profile: {text}",
-        cure="aws configure list-profiles shows those that exist; aws configure --profile NAME "
-        "makes one",
-    )
-
-
-def _log_in_again(text: str, operation: str, region: str) -> EcsExecError:
-    return CredentialsError(
-        "the AWS log-in has expired or is missing", cause=text, cure="run: aws sso login"
-    )
-
-
-def _credentials_source(text: str, operation: str, region: str) -> EcsExecError:
-    return CredentialsError(
-        "the source of the AWS credentials failed",
-        cause=text,
-        cure="check credential_process, role_arn and source_profile of the profile in "
-        "~/.aws/config",
-    )
-
-
-def _bad_configuration(text: str, operation: str, region: str) -> EcsExecError:
-    return CredentialsError(
-        "the AWS configuration cannot be read", cause=text, cure="mend ~/.aws/config"
-    )
-
-
-def _no_region(text: str, operation: str, region: str) -> EcsExecError:
-    return InvalidRequest(
-        "no AWS region is set",
-        cause=text,
-        cure="give --region (region=), set AWS_REGION, or run: aws configure set region REGION",
-    )
-
-
-def _bad_region(text: str, operation: str, region: str) -> EcsExecError:
-    return InvalidRequest(
-        f"{region!r} is not a region of this service", cause=text, cure="write one as eu-west-1"
-    )
-
-
-def _bad_request(text: str, operation: str, region: str) -> EcsExecError:
-    return InvalidRequest(f"the request of {operation or 'AWS'} is malformed", cause=text)
-
-
-def _proxy(text: str, operation: str, region: str) -> EcsExecError:
-    return ConnectError(
-        f"the proxy on the way to {_service(operation)} cannot be used",
-        cause=text,
-        cure="check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
-    )
-
-
-def _tls(text: str, operation: str, region: str) -> EcsExecError:
-    return ConnectError(
-        f"the TLS connection to {_service(operation)} was not made",
-        cause=text,
-        cure="if a proxy re-signs traffic, point AWS_CA_BUNDLE at the file of its certificate",
-    )
-
-
-def _unreachable(text: str, operation: str, region: str) -> EcsExecError:
-    where = f" in {region}" if region else ""
-    return ConnectError(
-        f"{_service(operation)}{where} cannot be reached",
-        cause=text,
-        cure="check the network, the region's spelling, --endpoint-url (AWS_ENDPOINT_URL) and the "
-        "proxy; in a private subnet an interface endpoint is needed",
-    )
-
-
-def _slow(text: str, operation: str, region: str) -> EcsExecError:
-    return ConnectError(
-        f"{_service(operation)} did not answer in time",
-        cause=text,
-        cure="try again; if this was a start, the command may have run all the same",
-    )
-
-
-def _service(operation: str) -> str:
-    return f"AWS ({operation})" if operation else "AWS"
-
-
-_LOCAL: tuple[tuple[set[str], Callable[[str, str, str], EcsExecError]], ...] = (
-    ({"NoCredentialsError"}, _no_credentials),
-    ({"PartialCredentialsError"}, _partial_credentials),
-    ({"ProfileNotFound"}, _no_profile),
-    (
-        {
-            "NoAuthTokenError",
-            "TokenRetrievalError",
-            "SSOTokenLoadError",
-            "UnauthorizedSSOTokenError",
-            "SSOError",
-            "LoginError",
-            "LoginRefreshRequired",
-            "PendingAuthorizationExpiredError",
-        },
-        _log_in_again,
-    ),
-    (
-        {
-            "CredentialRetrievalError",
-            "MetadataRetrievalError",
-            "RefreshWithMFAUnsupportedError",
-            "UnknownCredentialError",
-            "InfiniteLoopConfigError",
-            "InvalidIMDSEndpointError",
-            "MissingDependencyException",
-        },
-        _credentials_source,
-    ),
-    ({"ConfigNotFound", "ConfigParseError", "InvalidConfigError"}, _bad_configuration),
-    ({"NoRegionError"}, _no_region),
-    ({"InvalidRegionError", "UnknownRegionError"}, _bad_region),
-    ({"ParamValidationError", "ValidationError"}, _bad_request),
-    ({"ProxyConnectionError", "InvalidProxiesConfigError"}, _proxy),
-    ({"SSLError"}, _tls),
-    ({"ReadTimeoutError"}, _slow),
-    (
-        {
-            "EndpointConnectionError",
-            "ConnectTimeoutError",
-            "ConnectionClosedError",
-            "HTTPClientError",
-            "BaseEndpointResolverError",
-            "EndpointResolutionError",
-            "ConnectionError",
-            "OSError",
-        },
-        _unreachable,
-    ),
-    ({"ValueError", "TypeError"}, _bad_request),
-)

@@ -11,7 +11,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from ..errors import SessionLost
+from ..errors import ConnectError, SessionLost
 from .frames import MAX_PAYLOAD
 from .link import Link, words
 from .protocol import DataChannel
@@ -100,8 +100,11 @@ class Connection:
         connection = cls(grant, services, options or ConnectionOptions())
         try:
             await connection._link.open()
-        except BaseException:
+        except BaseException as error:
             await connection.aclose()
+            if isinstance(error, ConnectError):
+                # Before Python 3.11 what the event loop threw hangs itself on again.
+                error.__context__ = None
             raise
         return connection
 

@@ -61,6 +61,9 @@ class Outgoing:
     at the far end is full, not that a message was lost: after some eager tries it is therefore
     repeated only once a second.
 
+    When a repeated head is acknowledged at last, what was sent before its repetition shared its
+    fate, most likely: the next head is then due at once, not after the next tick.
+
     Attributes:
         next_sequence: the number of the next new message.
         size: bytes of payload that are not yet acknowledged.
@@ -72,6 +75,7 @@ class Outgoing:
     round_trip: RoundTrip = field(default_factory=RoundTrip)
     _sent: dict[int, _Sent] = field(default_factory=dict)
     _next_tick: float = 0.0
+    _hurry: bool = False
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -99,13 +103,17 @@ class Outgoing:
             return False
         self.size -= sent.size
         self.round_trip.sample(now - sent.last_sent)
+        if sent.resends and self._sent:
+            self._hurry = self._head().last_sent < sent.last_sent
         return True
 
     def next_timeout(self) -> float | None:
         """When :meth:`tick` wants to be called, or None while there is nothing to repeat."""
         if not self._sent:
             return None
-        head = next(iter(self._sent.values()))
+        head = self._head()
+        if self._hurry:
+            return head.last_sent
         return max(self._next_tick, head.last_sent + self._patience(head))
 
     def tick(self, now: float) -> bytes | None:
@@ -114,7 +122,8 @@ class Outgoing:
         if due is None or now < due:
             return None
         self._next_tick = now + RESEND_TICK
-        head = next(iter(self._sent.values()))
+        self._hurry = False
+        head = self._head()
         head.last_sent = now
         head.resends += 1
         return head.message
@@ -122,6 +131,7 @@ class Outgoing:
     def resend_all(self, now: float) -> list[bytes]:
         """Return all unacknowledged messages in order, for a connection that has just begun."""
         self._next_tick = now + RESEND_TICK
+        self._hurry = False
         for sent in self._sent.values():
             sent.last_sent = now
             sent.resends = 0
@@ -130,9 +140,10 @@ class Outgoing:
     @property
     def exhausted(self) -> bool:
         """Whether the head was repeated more often than makes sense (PROTOCOL 1.6)."""
-        if not self._sent:
-            return False
-        return next(iter(self._sent.values())).resends > MAX_RESENDS
+        return bool(self._sent) and self._head().resends > MAX_RESENDS
+
+    def _head(self) -> _Sent:
+        return next(iter(self._sent.values()))
 
     def _patience(self, sent: _Sent) -> float:
         if sent.resends < _EAGER_RESENDS:

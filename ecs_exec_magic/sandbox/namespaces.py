@@ -47,11 +47,12 @@ def _script(layout: Layout, hostname: str) -> str:
         "ln -s /proc/self/fd dev/fd",
         "ln -s fd/0 dev/stdin; ln -s fd/1 dev/stdout; ln -s fd/2 dev/stderr",
         "mount -t proc -o nosuid,nodev,noexec proc proc",
-        f"for name in {' '.join(GUARDED_PROC)}; do if [ -e proc/$name ]; then"
-        " mount --bind proc/$name proc/$name;"
-        " mount -o remount,bind,ro,nosuid,nodev,noexec proc/$name; fi; done",
-        f"echo {shlex.quote(hostname)} >/proc/sys/kernel/hostname"
-        f" || hostname {shlex.quote(hostname)}",
+        f"for name in {' '.join(GUARDED_PROC)}; do [ -e proc/$name ] || continue",
+        "mount --bind proc/$name proc/$name",
+        "mount -o remount,bind,ro,nosuid,nodev,noexec proc/$name",
+        "done",
+        f"name={shlex.quote(hostname)}",
+        'echo "$name" >/proc/sys/kernel/hostname || hostname "$name"',
         "pivot_root . .old",
         "cd /",
         "umount -l .old",

@@ -24,6 +24,7 @@ __all__ = ["Relay"]
 _SEQUENCE = struct.Struct(">q")
 _TYPE_SLICE = slice(4, 36)
 _DIGEST_AT = 80
+_LINGER = 5.0  # seconds the websocket stays open after channel_closed
 
 
 def _type_of(data: bytes) -> str:
@@ -50,6 +51,7 @@ class Relay:
         self._to_client = 0
         self._from_client = 0
         self._held: list[bytes] = []
+        self.farewell: bytes | None = None
         self._hang_up: asyncio.TimerHandle | None = None
 
     # towards the client
@@ -133,6 +135,8 @@ class Relay:
         if former is not None:
             await former.close(code=1000, message=b"Another client has attached.")
         self._to_agent(_control(MessageType.START_PUBLICATION))
+        if self.farewell is not None:
+            await self.say_farewell(self.farewell)
         try:
             async for message in socket:
                 if message.type == WSMsgType.BINARY:
@@ -164,7 +168,16 @@ class Relay:
         """Nobody listens: the agent is to stop reading its process (PROTOCOL 3.5)."""
         self._to_agent(_control(MessageType.PAUSE_PUBLICATION))
 
-    def hang_up_later(self, seconds: float) -> None:
+    async def say_farewell(self, data: bytes) -> None:
+        """Send ``channel_closed``; it waits for a client whose token has not been used yet."""
+        if self.client is None:
+            self.farewell = data if self._session.token is not None else None
+            return
+        self.farewell = None
+        await self.to_client(data)
+        self._hang_up_later(_LINGER)
+
+    def _hang_up_later(self, seconds: float) -> None:
         """Close the websocket if the client has not done so by then."""
         client, request = self.client, self._request
 

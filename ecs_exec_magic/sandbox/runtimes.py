@@ -5,6 +5,7 @@ Knows bubblewrap, ``unshare`` and what to say when neither works. Never knows wh
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -46,16 +47,18 @@ class Enclosure:
 
     def close(self) -> None:
         """End it, and with it every process in its process namespace."""
+        if self._keeper is None:
+            return
+        if self._keeper.poll() is None:
+            # Closing its input is not enough: bubblewrap's first process goes on as long as any
+            # orphan does. While the keeper runs the id cannot mean another process.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(self.entry), signal.SIGKILL)
         for handle in self._closers:
             os.close(handle)
         self._closers.clear()
-        if self._keeper is None:
-            return
-        try:
-            self._keeper.wait(2)
-        except subprocess.TimeoutExpired:
-            os.kill(int(self.entry), signal.SIGKILL)
-            self._keeper.wait(5)
+        self._keeper.wait(10)
+        self._keeper = None
 
 
 class Runtime(Protocol):

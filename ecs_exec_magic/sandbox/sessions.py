@@ -40,7 +40,6 @@ IDLE_LIMIT = 1200.0
 """Seconds without traffic after which the service ends a session."""
 
 _OPEN_LIMIT = 30.0
-_LINGER = 5.0
 
 
 @dataclass(eq=False)
@@ -208,7 +207,7 @@ class Gateway:
             session.ended = time.time()
         relay = session.relay
         assert relay is not None
-        if relay.client is None or self._faults.lose_closed:
+        if self._faults.lose_closed:
             return
         message = {
             "MessageType": MessageType.CHANNEL_CLOSED,
@@ -228,8 +227,7 @@ class Gateway:
             0,
             json.dumps(message).encode(),
         )
-        await relay.to_client(encode(frame))
-        relay.hang_up_later(_LINGER)
+        await relay.say_farewell(encode(frame))
 
     async def _watch(self, session: Session) -> None:
         while True:
@@ -294,9 +292,9 @@ class Gateway:
             return False
         if session is None or session.token is None or not isinstance(token, str) or not complete:
             return False
-        if session.ended is not None or not secrets.compare_digest(
-            token.encode(), session.token.encode()
-        ):
+        relay = session.relay
+        over = session.ended is not None and (relay is None or relay.farewell is None)
+        if over or not secrets.compare_digest(token.encode(), session.token.encode()):
             return False
         session.token = None
         return True

@@ -289,6 +289,9 @@ def main(arguments: list[str]) -> int:
             raise
     finally:
         _end_everything(server.children, inside)
+        if inside:  # should the owner have died, nobody else ends the container
+            with contextlib.suppress(OSError):
+                os.kill(int(arguments[0]), signal.SIGKILL)
     return 0
 
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecs_exec_magic import errors
-from ecs_exec_magic.aws.failures import map_error, redact, tells_secrets
+from ecs_exec_magic.aws.failures import map_error
+from ecs_exec_magic.aws.redaction import redact, tells_secrets
 from ecs_exec_magic.errors import EcsExecError
 
 
@@ -55,8 +56,7 @@ ANSWERS: list[tuple[str, str, type[EcsExecError], str]] = [
     ("ClusterNotFoundException", "Cluster not found.", errors.TargetNotFound, "eu-west-1"),
     ("ServiceNotFoundException", "Service not found.", errors.TargetNotFound, "list-services"),
     ("AccessDeniedException",
-     "User: arn:aws:iam::1:user/me is not authorized to perform: ecs:ExecuteCommand on resource: x "
-      "with an explicit deny in a service control policy",
+     "User: arn:aws:iam::1:u/m is not authorized to perform: ecs:RunTask with an explicit deny",
      errors.AccessDenied, "explicitly"),
     ("AccessDenied", "Access Denied", errors.AccessDenied, "allow ecs:ExecuteCommand"),
     ("UnauthorizedOperation",

@@ -14,8 +14,8 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
+from ecs_exec_magic.aws.services import AwsSessionServices
 from ecs_exec_magic.aws.sessions import (
-    AwsSessionServices,
     Retry,
     StartedSession,
     start_exec,

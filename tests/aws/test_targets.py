@@ -13,6 +13,7 @@ from ecs_exec_magic.errors import (
     AccessDenied,
     AgentNotConnected,
     AmbiguousTarget,
+    CredentialsError,
     ExecNotEnabled,
     InvalidRequest,
     TargetNotFound,
@@ -390,6 +391,19 @@ async def test_denied_is_said(aws: FakeAws) -> None:
     )
     with pytest.raises(AccessDenied, match="ecs:ListTasks"):
         await ids(aws, "prod/web:nginx")
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [("UnrecognizedClientException", "configure list"), ("ExpiredTokenException", "sso login")],
+)
+async def test_credentials_that_are_refused(aws: FakeAws, code: str, word: str) -> None:
+    refusal = Refusal(code, "The security token included in the request is not taken")
+    aws.always = {"ListTasks": refusal, "DescribeTasks": refusal}
+    for address in ("prod/web:nginx", f"prod/{task_id(0xA1)}"):
+        with pytest.raises(CredentialsError) as caught:
+            await ids(aws, address)
+        assert word in caught.value.cure
 
 
 async def test_service_that_is_starting(aws: FakeAws) -> None:

@@ -70,11 +70,28 @@ def test_only_the_head_is_repeated_and_not_before_its_time() -> None:
     assert outgoing.tick(0.2) == b"a"
     assert outgoing.tick(0.25) is None
     assert outgoing.tick(0.45) == b"a"
-    outgoing.acknowledge(0, 0.5)
-    assert outgoing.tick(1.6) == b"b"
-    outgoing.acknowledge(1, 1.7)
+    outgoing.acknowledge(1, 0.5)
+    assert outgoing.tick(1.6) == b"a"
+    outgoing.acknowledge(0, 1.7)
     assert outgoing.next_timeout() is None
     assert outgoing.tick(9.0) is None
+
+
+def test_after_a_loss_the_others_follow_without_waiting_for_the_tick() -> None:
+    outgoing = Outgoing()
+    for payload in (b"a", b"b", b"c"):
+        outgoing.add(payload, 1, 0.0)
+    assert outgoing.tick(5.0) == b"a"
+    outgoing.add(b"d", 1, 5.001)
+    outgoing.acknowledge(0, 5.002)
+    assert outgoing.tick(5.002) == b"b"
+    assert outgoing.tick(5.003) is None
+    outgoing.acknowledge(1, 5.004)
+    assert outgoing.tick(5.004) == b"c"
+    outgoing.acknowledge(2, 5.006)
+    # this one was sent after the repetitions had begun, and is given its time
+    assert outgoing.tick(5.006) == b"d"
+    assert outgoing.tick(5.007) is None
 
 
 def test_a_head_that_stays_is_repeated_more_slowly() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import random
 import struct
-from collections.abc import Sequence
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -29,6 +29,9 @@ from ecs_exec_magic.channel.protocol import DataChannel
 
 from .peer import SESSION, TARGET, AgentSide
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def start() -> DataChannel:
     channel = DataChannel(
@@ -37,6 +40,10 @@ def start() -> DataChannel:
     channel.connect("token", 0.0)
     channel.data_to_send()
     return channel
+
+
+def is_ready(channel: DataChannel) -> bool:
+    return channel.ready
 
 
 def acks(messages: list[bytes | str]) -> list[int]:
@@ -109,11 +116,10 @@ def test_data_to_send_and_events_are_given_once() -> None:
     channel.receive(agent.say(b"x"), 1.0)
     assert len(channel.data_to_send()) == 1
     assert channel.data_to_send() == []
-    assert channel.has_events
+    assert [channel.has_events, channel.queued] == [True, 1]
     assert channel.events_received() == [Output(b"x")]
-    assert not channel.has_events
+    assert [channel.has_events, channel.queued] == [False, 0]
     assert channel.events_received() == []
-    assert channel.queued == 0
 
 
 # ---------------------------------------------------------------------- order and repetition
@@ -235,9 +241,10 @@ def test_after_three_thousand_repetitions_it_is_given_up() -> None:
     for _ in range(3000):
         now = max(now, channel.next_timeout() or 0.0)
         channel.tick(now)
-    assert not channel.exhausted
+    spent = [channel.exhausted]
     channel.tick(channel.next_timeout() or 0.0)
-    assert channel.exhausted
+    spent.append(channel.exhausted)
+    assert spent == [False, True]
 
 
 def test_a_reconnect_sends_everything_unacknowledged_again_in_order() -> None:
@@ -537,7 +544,7 @@ def test_input_is_held_until_the_first_output_and_then_follows_the_size() -> Non
     assert channel.data_to_send() == []
     assert channel.outstanding == 3
     channel.receive(agent.say(b"$ "), 1.0)
-    assert channel.ready
+    assert is_ready(channel)
     assert inputs(channel.data_to_send()) == [
         (0, PayloadType.SIZE, b'{"cols":132,"rows":40}'),
         (1, PayloadType.OUTPUT, b"ls\r"),
@@ -553,12 +560,12 @@ def test_input_is_held_until_the_handshake_is_complete() -> None:
     channel.receive(agent.say(b"early"), 1.0)
     sent = channel.data_to_send()
     assert [kind for _, kind, _ in inputs(sent)] == [PayloadType.HANDSHAKE_RESPONSE]
-    assert not channel.ready
+    assert not is_ready(channel)
     for message in sent:
         agent.receive(message)
     for message in agent.data_to_send():
         channel.receive(message, 2.0)
-    assert channel.ready
+    assert is_ready(channel)
     assert inputs(channel.data_to_send()) == [(1, PayloadType.OUTPUT, b"ls\r")]
     assert channel.events_received() == [
         Output(b"early"),
@@ -579,12 +586,12 @@ def test_a_silent_command_is_asked_with_a_size_before_it_gets_input() -> None:
     assert inputs(channel.data_to_send()) == []
     agent.receive(probe[0])
     channel.receive(agent.data_to_send()[0], 3.5)
-    assert not channel.ready
+    assert not is_ready(channel)
     channel.tick(4.4)
-    assert not channel.ready
+    assert not is_ready(channel)
     assert channel.next_timeout() == 4.5
     channel.tick(4.5)
-    assert channel.ready
+    assert is_ready(channel)
     assert inputs(channel.data_to_send()) == [(1, PayloadType.OUTPUT, b"for cat")]
 
 
@@ -597,7 +604,7 @@ def test_a_handshake_after_the_question_holds_input_back_still() -> None:
     agent.shake(kms=True)
     channel.receive(agent.data_to_send()[0], 3.6)
     channel.tick(10.0)
-    assert not channel.ready
+    assert not is_ready(channel)
     assert all(b"secret" not in payload for _, _, payload in inputs(channel.data_to_send()))
 
 
@@ -623,8 +630,8 @@ def talk(channel: DataChannel, agent: AgentSide, now: float = 1.0) -> list[Event
             channel.provide_data_key(agent.data_key, b"blob", now)
         events += channel.events_received()
         sent = channel.data_to_send()
-        for message in sent:
-            agent.receive(message, now)
+        for answer in sent:
+            agent.receive(answer, now)
         if not sent and not agent.to_send:
             break
     return events
@@ -759,7 +766,7 @@ def test_a_handshake_cannot_end_without_the_encryption_it_asked_for() -> None:
         channel.receive(message, 1.0)
     (lost,) = channel.events_received()
     assert isinstance(lost, Lost)
-    assert not channel.ready
+    assert not is_ready(channel)
 
 
 def test_a_second_handshake_cannot_take_encryption_away() -> None:
@@ -780,10 +787,10 @@ def test_a_challenge_for_another_key_ends_the_session() -> None:
     agent.shake(kms=True)
     channel.receive(agent.data_to_send()[0], 0.5)
     channel.provide_data_key(bytes(64), b"blob", 0.6)
-    for message in channel.data_to_send():
-        agent.receive(message)
-    for message in agent.data_to_send():
-        channel.receive(message, 0.7)
+    for sent in channel.data_to_send():
+        agent.receive(sent)
+    for said in agent.data_to_send():
+        channel.receive(said, 0.7)
     (lost,) = channel.events_received()
     assert isinstance(lost, Lost)
 

@@ -89,7 +89,7 @@ class Kernel:
 
     def value(self, expression: str) -> str:
         """The repr of an expression."""
-        return self.good(expression).results[0]
+        return self.good(f"print(repr(({expression})))").stdout[:-1]
 
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()

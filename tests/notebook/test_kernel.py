@@ -173,7 +173,7 @@ def test_large_output_is_whole_in_the_result_only(kernel: Kernel) -> None:
 
 
 def test_capture_and_bytes(kernel: Kernel) -> None:
-    kernel.good("%%capture shown\n%ecs_exec -o r printf '\\\\033[2J\\\\033[31mred\\\\377'")
+    kernel.good("%%capture shown\n%ecs_exec -o r printf '\\033[2J\\033[31mred\\377'")
     assert kernel.value("r.stdout_bytes") == repr(b"\x1b[2J\x1b[31mred\xff")
     assert kernel.value("shown.stdout") == repr("\x1b[31mred\N{REPLACEMENT CHARACTER}\x1b[0m")
 

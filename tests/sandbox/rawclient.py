@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 import uuid
@@ -100,16 +101,17 @@ class RawClient:
         await self.http.close()
 
     async def _read(self) -> None:
-        async for message in self.socket:
-            data = message.data
-            try:
-                frame = decode(data if isinstance(data, bytes) else data.encode())
-            except FrameError:
-                continue
-            await self._take(frame)
-            self.seen.frames.append(frame)
-            self.news.set()
-        self.seen.close_code = self.socket.close_code
+        with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+            async for message in self.socket:
+                data = message.data
+                try:
+                    frame = decode(data if isinstance(data, bytes) else data.encode())
+                except FrameError:
+                    continue
+                await self._take(frame)
+                self.seen.frames.append(frame)
+                self.news.set()
+        self.seen.close_code = self.socket.close_code or 1006
         self.news.set()
 
     async def _take(self, frame: Frame) -> None:

@@ -40,7 +40,9 @@ def test_seeded_services(shared: Cluster) -> None:
 
 def test_seeded_tasks_look_real(shared: Cluster) -> None:
     task = shared.task("web")
-    assert re.fullmatch(r"arn:aws:ecs:us-east-1:123456789012:task/demo/[0-9a-f]{32}", task["taskArn"])
+    assert re.fullmatch(
+        r"arn:aws:ecs:us-east-1:123456789012:task/demo/[0-9a-f]{32}", task["taskArn"]
+    )
     assert task["enableExecuteCommand"] and task["platformVersion"] == "1.4.0"
     assert [c["name"] for c in task["containers"]] == ["nginx", "sidecar"]
     task_id = task["taskArn"].rpartition("/")[2]
@@ -151,7 +153,9 @@ def test_target_not_connected(own: Cluster) -> None:
 
 
 def test_protocol_errors(shared: Cluster) -> None:
-    fails("UnsupportedOperation", "ecs:DeleteAttributes", shared.ecs.delete_attributes, attributes=[])
+    fails(
+        "UnsupportedOperation", "ecs:DeleteAttributes", shared.ecs.delete_attributes, attributes=[]
+    )
     loose = boto3.client(
         "ecs",
         endpoint_url=shared.sandbox.url,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import boto3
 import pytest
 
 from ecs_exec_magic import sandbox as package
@@ -50,7 +52,7 @@ async def test_nothing_is_left(
     marker = f"4242{os.getpid()}"
     with package.start(pace="fast", runtime=runtime) as sandbox:
         cluster = Cluster(sandbox)
-        script = f"mkdir /tmp/a; chmod 0 /tmp/a; setsid sleep {marker} & sleep 0.1; echo up; read x"
+        script = f"mkdir x.d x.d/y; chmod 0 x.d; setsid sleep {marker} & sleep 0.1; echo up; read x"
         session = cluster.execute(f"sh -c '{script}'")
         async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
             await client.until(lambda s: b"up" in s.payload())
@@ -59,8 +61,41 @@ async def test_nothing_is_left(
     assert list(tmp_path.iterdir()) == []
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
     sandbox.stop()
-    if runtime == "process":
-        assert not Path("/tmp/a").exists() or Path("/tmp/a").rmdir() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the isolated runtimes are Linux's")
+async def test_a_killed_owner_leaves_no_process(tmp_path: Path) -> None:
+    marker = f"4343{os.getpid()}"
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, "up", "--pace", "fast", "--json"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as child:
+        try:
+            assert child.stdout is not None
+            line = json.loads(child.stdout.readline())
+            ecs = boto3.client(
+                "ecs",
+                endpoint_url=line["url"],
+                region_name="us-east-1",
+                aws_access_key_id="AKIAX",
+                aws_secret_access_key="x",
+            )
+            task = ecs.list_tasks(cluster="demo", family="worker")["taskArns"][0]
+            command = f"sh -c 'setsid sleep {marker} & wait'"
+            ecs.execute_command(cluster="demo", task=task, interactive=True, command=command)
+            for _ in range(500):
+                if marked(marker):
+                    break
+                await asyncio.sleep(0.02)
+            assert marked(marker)
+        finally:
+            child.kill()
+    for _ in range(500):
+        if not marked(marker):
+            break
+        await asyncio.sleep(0.02)
+    assert marked(marker) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the isolated runtimes are Linux's")
@@ -68,7 +103,7 @@ async def test_nothing_is_left(
 async def test_isolation(runtime: str) -> None:
     script = (
         "hostname; id -u; touch /usr/bin/x 2>/dev/null || echo readonly;"
-        " echo 0 >/proc/sys/vm/drop_caches 2>/dev/null || echo guarded;"
+        " (echo 0 >/proc/sys/vm/drop_caches) 2>/dev/null || echo guarded;"
         " mount -o remount,rw,bind /usr/bin 2>/dev/null || echo nomount;"
         " touch /etc/x /root/x /usr/local/bin/x /var/x && echo writable;"
         f" test -e {Path(__file__)} || echo hidden; ls -d /proc/[0-9]* | wc -l"
@@ -92,9 +127,7 @@ def test_refusals() -> None:
         package.start(pace="slow")
 
 
-def test_no_isolation_names_bubblewrap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_isolation_names_bubblewrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SandboxUnavailable, match="install bubblewrap"):
         package.start()

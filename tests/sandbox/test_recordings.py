@@ -76,9 +76,7 @@ async def test_terminal_sessions(shared: Cluster, name: str) -> None:
 async def test_batch_sessions(shared: Cluster, name: str) -> None:
     header, recorded = load(name)
     parameters = header["parameters"]
-    session = shared.batch(
-        parameters["command"][0], separate="separateOutputStream" in parameters
-    )
+    session = shared.batch(parameters["command"][0], separate="separateOutputStream" in parameters)
     async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
         client.client_version = "1.2.0.0"
         seen = await client.finish()

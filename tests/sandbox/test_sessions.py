@@ -145,9 +145,7 @@ async def test_terminate_kills_and_hangs_up(own: Cluster) -> None:
         seen = await client.finish()
     assert seen.output == ""
     states = {
-        state: [
-            s["SessionId"] for s in own.ssm.describe_sessions(State=state)["Sessions"]
-        ]
+        state: [s["SessionId"] for s in own.ssm.describe_sessions(State=state)["Sessions"]]
         for state in ("Active", "History")
     }
     assert states == {"Active": [], "History": [session["sessionId"]]}
@@ -195,8 +193,9 @@ async def test_absent_client_pauses_the_output(own: Cluster) -> None:
 
 
 async def test_newer_client_takes_over(own: Cluster) -> None:
-    session = own.execute("cat")
+    session = own.execute("sh -c 'echo up; cat'")
     async with RawClient(session["streamUrl"], session["tokenValue"]) as one:
+        await one.until(has(b"up"))
         token = own.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"]
         async with RawClient(session["streamUrl"], token) as two:
             await one.until(lambda s: s.close_code is not None)
@@ -271,7 +270,9 @@ async def test_unacknowledged_tail_costs_two_seconds(shared: Cluster) -> None:
     assert len(sent) > 3 and len({f.message_id for f in sent}) == 1
 
 
-@pytest.mark.parametrize(("byte", "code"), [(b"\x03", b"EXIT_CODE: 5"), (b"\x1c", b"EXIT_CODE: -1")])
+@pytest.mark.parametrize(
+    ("byte", "code"), [(b"\x03", b"EXIT_CODE: 5"), (b"\x1c", b"EXIT_CODE: -1")]
+)
 async def test_batch_signals(shared: Cluster, byte: bytes, code: bytes) -> None:
     session = shared.batch("sh -c 'trap \"exit 5\" INT; echo up; while :; do sleep 0.05; done'")
     async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
