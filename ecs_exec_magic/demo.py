@@ -24,7 +24,7 @@ __all__ = ["main", "run"]
 _NOTEBOOK = Path("notebooks", "01_quickstart.ipynb")
 _NEEDED = ("nbclient", "nbconvert", "nbformat", "ipykernel", "aiohttp")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_MARKUP = re.compile(r"[`*_]{1,2}(?=\S)|(?<=\S)[`*_]{1,2}(?!\w)")
+_MARKUP = re.compile(r"`|\*\*")
 
 
 def main(

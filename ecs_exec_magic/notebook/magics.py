@@ -191,6 +191,8 @@ class EcsExec(Magics):
         if wanted and (names_one or settings or parsed["check"]):
             # Looked up before anything is changed: a slip of the pen leaves all as it was.
             target = self._find(wanted, key)
+            if note := getattr(target, "note", ""):
+                sys.stdout.write(f"{note}\n")
             if parsed["check"]:
                 target.run("true", check=True, timeout=self.timeout, method=self.method)
             only_address = not any(wanted.words().values())

@@ -133,8 +133,8 @@ class Execution:
         self._on_output = on_output
         self._on_batch = on_batch
         self._start_limit = start_limit
-        token = wrapped.token if wrapped else b""
-        self._readers = {"o": RecordReader(token), "e": RecordReader(token)}
+        nonce = wrapped.nonce if wrapped else b""
+        self._readers = {"o": RecordReader(nonce), "e": RecordReader(nonce)}
         self._streams: dict[str, Stream] = {}
         self._proofs: dict[str, bool] = {}
         self._decoders = {
@@ -250,8 +250,7 @@ class Execution:
             case Begin():
                 if self._begin is None:
                     self._begin = record
-                    mark = self._wrapped.mark if self._wrapped else b""
-                    self._streams = {name: Stream(mark, record.checksum) for name in _NAMES}
+                    self._streams = {name: Stream(record.mark, record.checksum) for name in _NAMES}
             case StreamData(stream, data) if stream in self._streams:
                 self._emit(stream, self._streams[stream].feed(data))
             case Proof(stream) if stream in self._streams:

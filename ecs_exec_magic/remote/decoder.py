@@ -3,20 +3,22 @@
 Knows the record format of ``farend.sh``. Never knows sessions, times or commands. Bytes in, values
 out; the input may be cut anywhere.
 
-Every record begins with RS (0x1e) and the run's token, and ends with a newline::
+Every record begins with RS (0x1e) and a word, and ends with a newline. The word is the run's nonce
+in the first record, and after it a secret that the first record tells: the command could read the
+nonce in its parent's arguments, but never the secret, so that nothing it prints is a record::
 
-    RS token B 1 BYTES ENCODER- CHECKSUM- GROUP-   the wrapper is ready; what it works with
-    RS token o|e KIND LENGTH \\n BODY \\n            a piece of stdout or stderr
-    RS token z o|e CHECKSUM...                     the far end's checksum of a whole stream
-    RS token c COUNT                               that many bytes of standard input were taken
-    RS token X CODE                                exit code, when streams could not be told apart
+    RS nonce B 1 BYTES ENCODER- CHECKSUM- GROUP- SECRET   the wrapper is ready
+    RS secret o|e KIND LENGTH \\n BODY \\n                a piece of stdout or stderr
+    RS secret z o|e CHECKSUM...                           the far end's checksum of a whole stream
+    RS secret c COUNT                                     bytes of standard input were taken
+    RS secret X CODE                                      exit code, when streams came merged
 
 KIND says how the body travels: ``t`` as it is, ``u`` with U+FFFD written as SUB (the agent would
 cut it to one byte, PROTOCOL 6.6), ``b`` base64, ``x`` hexadecimal.
 
-A stream's bytes are followed by MARK, exit code, a flag for the far end's time limit, and MARK
-again (``MARKMARK`` on stderr); what stands behind that came too late. The checksum covers all of
-it, so that it proves the marks too.
+A stream's bytes are followed by the mark (RS secret RS), exit code, a flag for the far end's time
+limit, and the mark again (nothing between them on stderr); what stands behind that came too late.
+The checksum covers all of it, so that it proves the marks too.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import base64
 import binascii
 import hashlib
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,12 +64,19 @@ class Begin:
         encoder: ``base64``, ``od`` or empty.
         checksum: ``cksum``, ``sha256sum``, ``md5sum`` or empty.
         group: how the command got a process group of its own: ``setsid``, ``-m`` or empty.
+        secret: begins all further records.
     """
 
     transport: str
     encoder: str = ""
     checksum: str = ""
     group: str = ""
+    secret: bytes = field(default=b"", repr=False)
+
+    @property
+    def mark(self) -> bytes:
+        """What stands behind the command's output in each stream."""
+        return _RS + self.secret + _RS
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +130,13 @@ class RecordReader:
     """Cuts the bytes of one terminal or pipe into records.
 
     Args:
-        token: the run's token, as :func:`~ecs_exec_magic.remote.wrapper.wrap` gave it.
+        nonce: the run's, as :func:`~ecs_exec_magic.remote.wrapper.wrap` gave it.
     """
 
-    def __init__(self, token: bytes) -> None:
-        self._start = _RS + token + b" "
+    def __init__(self, nonce: bytes) -> None:
+        self._start = _RS + nonce + b" "
         self._buffer = bytearray()
-        self._plain = False
+        self._begun = False
 
     def feed(self, data: bytes) -> Iterator[Record]:
         """Take bytes, and yield the records that they complete."""
@@ -154,7 +163,7 @@ class RecordReader:
                 continue
             words = bytes(buffer[len(self._start) : newline]).decode("ascii", "replace").split()
             match words:
-                case [("o" | "e") as stream, kind, length] if length.isdecimal():
+                case [("o" | "e") as stream, kind, length] if self._begun and length.isdecimal():
                     end = newline + 1 + int(length)
                     # A terminal that is not raw ends lines with CR LF.
                     after = bytes(buffer[end : end + 2])
@@ -168,8 +177,14 @@ class RecordReader:
                         yield Damage("a frame does not end where it says")
                     del buffer[:taken]
                 case _:
-                    yield _record(words)
+                    record = _record(words)
                     del buffer[: newline + 1]
+                    if isinstance(record, Begin) != (not self._begun):
+                        record = Damage("a begin record is missing, or comes twice")
+                    elif isinstance(record, Begin):
+                        self._begun = True
+                        self._start = _RS + record.secret + b" "
+                    yield record
 
     def flush(self) -> Iterator[Record]:
         """Yield what is left when no more will come."""
@@ -205,8 +220,8 @@ def _frame(stream: str, kind: str, body: bytes) -> Record:
 
 def _record(words: list[str]) -> Record:
     match words:
-        case ["B", "1", transport, encoder, checksum, group]:
-            return Begin(transport, encoder[:-1], checksum[:-1], group[:-1])
+        case ["B", "1", transport, encoder, checksum, group, secret]:
+            return Begin(transport, encoder[:-1], checksum[:-1], group[:-1], secret.encode())
         case ["z", ("o" | "e") as stream, *rest]:
             return Proof(stream, " ".join(rest))
         case ["c", count] if count.isdecimal():
@@ -220,7 +235,7 @@ class Stream:
     """One of the command's streams: separates the output from the mark behind it, and proves both.
 
     Args:
-        mark: as :func:`~ecs_exec_magic.remote.wrapper.wrap` gave it.
+        mark: from the begin record.
         checksum: the far end's program, from the begin record.
     """
 

@@ -3,7 +3,7 @@
 # No single quotes and no newline inside a string; names begin with _ so that none is exported by
 # being in the container's environment already.
 #
-#   sh -c THIS ecs-exec-magic NONCE1 NONCE2 TIMEOUT STDIN KIND WORD...
+#   sh -c THIS ecs-exec-magic NONCE TIMEOUT STDIN KIND WORD...
 #
 # Processes (| is a pipe; all but the command share the wrapper's process group):
 #
@@ -19,10 +19,8 @@
 # a pipe that tells the helpers' process ids, 7 a pipe that tells the command's, 8 the terminal to
 # read, 9 the terminal to write.
 : ecs-exec-magic 1
-_k=$2$1 _t=$3 _i=$4 _w=$5
-_e=$(printf "\036")
-_m=$_e$2:$1$_e
-shift 5
+_t=$2 _i=$3 _w=$4 _n=$1
+shift 4
 # Words of the begin record: how bytes travel (r raw terminal, c cooked terminal, p pipes; n and m
 # the same as r and c where streams cannot be told apart), encoder, checksum, how the command gets its own group.
 _y=p
@@ -51,8 +49,17 @@ c) _y=m;;
 *) _y=n;;
 esac
 }
+# The command could read the nonce in /proc: what begins records and ends streams is made here, told
+# to the client before the command starts, and never stands in any argument or variable of it.
+_k=$(dd if=/dev/urandom bs=18 count=1 2>/dev/null | $_x)
+_k=$(printf %s $_k)
+_k=${_k:-$_n-$$}
+_e=$(printf "\036")
+_m=$_e$_k$_e
 exec 8<&0 9>&1
-printf "\036%s B 1 %s %s %s %s\n" $_k $_y ${_x%% *}- $_s- $_g-
+_b="B 1 $_y ${_x%% *}- $_s- $_g- $_k"
+printf "\036%s %s\n" $_n "$_b"
+[ $_y = p ] && printf "\036%s %s\n" $_n "$_b" >&2
 # A command too long for the API call comes in as the first input: a program that sets the words.
 if [ $_w = L ]; then
 _w=q
@@ -74,12 +81,22 @@ kill -s $1 $2
 for _b in $_n; do (_tree $1 $_b); done
 }
 _kill() { kill -s $1 -- -$_p || _tree $1 $_p; } 2>/dev/null
+# Who has read the command's id puts it back for the next.
+_know() {
+[ $_p ] || {
+read -r _p <&7
+echo $_p >&7
+}
+}
 # The terminal is read through a pipe: bash takes more than a line from a terminal when the kernel
 # lets it seek there, and what it took would be missing from the bytes behind the line.
 _relay() {
 read -r _x _w </proc/self/stat
 echo _q=$_x >&6
-[ $_y = p ] || exec dd bs=4096 <&8 6>&-
+[ $_y = p ] || {
+exec <&8 6>&- 8<&-
+exec dd bs=4096
+}
 }
 _ctl() {
 trap "" HUP
@@ -101,13 +118,15 @@ dd ibs=1 obs=4096 count=$_w
 ;;
 E) exec >/dev/null;;
 S)
-[ $_p ] || read -r _p <&7
+_know
 _kill $_w
 ;;
 esac
 done
 fi
+exec 7</dev/fd/7
 [ $_p ] || read -r _p <&7
+[ $_p ] || exit
 # Without a terminal, an interrupt reaches the wrapper alone and ends it: this is how it gets on.
 [ $_y = p ] && {
 _kill INT
@@ -126,8 +145,11 @@ done
 _guard() {
 trap "" HUP
 _f=0
-read -r _p <&7
-trap "kill \$_x; wait \$_x; exit \$_f" TERM
+_p=
+_know
+# $! and not a variable, which could not be set yet; 9, since between its start and its exec the
+# child would take a TERM with this shell's handler, and live on.
+trap "kill -9 \$!; wait \$!; exit \$_f" TERM
 sleep $_t & _x=$!
 wait $_x || {
 sleep $((${_t%.*}+1)) & _x=$!
@@ -147,11 +169,11 @@ eval "$_x;$_w"
 exec 5<&0
 _f=0
 [ $_t = 0 ] || {
-_guard 3>&- 4>&- 5<&- 6>&- 8>&- 9>&- >/dev/null </dev/null & _d=$!
+{ exec </dev/null >/dev/null 3>&- 4>&- 5<&- 6>&- 8>&- 9>&-; _guard; } & _d=$!
 }
 # The inner shell redirects, since some shells would print "Killed" into what they redirected, and
 # it forks nothing, since bash forgets an interrupt that comes while a child of it runs.
-_x="{ echo \$\$;echo \$\$;echo \$\$; } >&7;exec >&3 2>&4 3>&- 4>&- 5<&- 6>&- 7>&- 8<&- 9>&-;exec \"\$@\""
+_x="echo \$\$ >&7;exec >&3 2>&4 3>&- 4>&- 5<&- 6>&- 7>&- 8<&- 9>&-;exec \"\$@\""
 case $_g in
 setsid) setsid sh -c "$_x" "$0" "$@";;
 -m)
@@ -163,7 +185,8 @@ wait $_w
 *) sh -c "$_x" "$0" "$@";;
 esac
 _w=$?
-read -r _p <&7
+_p=
+_know
 [ $_t = 0 ] || {
 kill $_d
 wait $_d
@@ -231,7 +254,7 @@ done
 printf "\036%s z %s %s\n" $_k $1 "$_p" >&9
 # What a child left behind still writes is thrown away, so that it lives on; the drain must not
 # hold the terminal, and is not left behind when nobody writes.
-(trap "" HUP; exec dd bs=65536 of=/dev/null <&5 >/dev/null 2>&1 5<&- 6>&- 7>&- 9>&-) & _d=$!
+(trap "" HUP; exec <&5 >/dev/null 2>&1 5<&- 6>&- 7>&- 9>&-; exec dd bs=65536 of=/dev/null) & _d=$!
 _l=0
 while [ $_l -lt 20 ] && kill -0 $_d 2>/dev/null; do
 _l=$((_l+1))
@@ -250,7 +273,18 @@ _main "$@"
 fi
 }
 _main() {
-{ { _relay 3>&- 4>&- 7>&- 9>&- | _ctl 3>&- 4>&- 8>&- 9>&- | _feed 3>&- 4>&- 6>&- 7>&- 8>&- | _run "$@"; } 2>/dev/null 3>&1 >/dev/null | _pump o 2>/dev/null >&9 4>&- 7>&- 8>&-; } 4>&1 | _pump e >&2 8>&-
+# exec and not redirections of the groups: ash keeps a copy of what those replace, and leaves it open
+# in the tools that are built into it.
+{ exec 4>&1
+{ exec 3>&1 >/dev/null 2>/dev/null
+{ exec 3>&- 4>&- 7>&- 9>&-; _relay; } |
+{ exec 3>&- 4>&- 8>&- 9>&-; _ctl; } |
+{ exec 3>&- 4>&- 6>&- 7>&- 8>&-; _feed; } |
+_run "$@"
+} |
+{ exec >&9 2>/dev/null 4>&- 7>&- 8>&-; _pump o; }
+} |
+{ exec >&2 8>&-; _pump e; }
 echo x 1 >&7
 while read -r _x _w <&7; do
 [ $_x = x ] && exit $_w

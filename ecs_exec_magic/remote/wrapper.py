@@ -16,7 +16,7 @@ import importlib.resources
 import re
 import secrets
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequest
@@ -42,14 +42,12 @@ class Wrapped:
 
     Attributes:
         api_command: what to pass as ``command``.
-        token: begins every record that the far end prints.
-        mark: stands behind the command's own output in each stream.
+        nonce: stands in the first record that the far end prints, and tells this run from others.
         payload: first input to send after the begin record; empty when nothing is to be sent.
     """
 
     api_command: str
-    token: bytes = field(repr=False)
-    mark: bytes = field(repr=False)
+    nonce: bytes
     payload: bytes = b""
 
 
@@ -90,7 +88,7 @@ def wrap(
         input_possible: whether the session can take input at all; if not, a command must fit
             into the API string.
         script: the arguments are an interpreter, its flag, and a script.
-        nonce: 16 characters to tell this run's records by; random unless given.
+        nonce: tells this run's first record from others; random unless given.
 
     Raises:
         InvalidRequest: a NUL byte, an empty command, or more than a session can take.
@@ -100,20 +98,18 @@ def wrap(
     raw = [_to_bytes(word) for word in words]
     kind = "s" if isinstance(command, str) else ("c" if script else "a")
     nonce = nonce or secrets.token_hex(8)
-    first, second = nonce[:8], nonce[8:]
     head = [
-        *("sh", "-c", far_end_script(), _NAME, first, second),
+        *("sh", "-c", far_end_script(), _NAME, nonce),
         f"{timeout:g}" if timeout is not None else "0",
         "i" if stdin else "-",
     ]
-    token, mark = (second + first).encode(), f"\x1e{second}:{first}\x1e".encode()
     if all(_is_text(word) for word in raw):
         tail = [kind, *(word.decode("utf-8") for word in raw)]
     else:
         tail = ["q", _as_program(raw, kind).decode("ascii")]
     api = _join(head + tail)
     if len(api.encode("utf-8")) <= API_LIMIT:
-        return Wrapped(api, token, mark)
+        return Wrapped(api, nonce.encode())
     if not input_possible:
         raise InvalidRequest(
             f"the command makes a call of {len(api.encode())} bytes, and {API_LIMIT} are possible",
@@ -123,7 +119,7 @@ def wrap(
     program = _as_program(raw, kind)
     digest = "sha256:" + hashlib.sha256(b"\0".join(raw)).hexdigest()
     size = str(len(program))
-    return Wrapped(_join([*head, "L", size, digest]), token, mark, program)
+    return Wrapped(_join([*head, "L", size, digest]), nonce.encode(), program)
 
 
 def unwrap(api_command: str) -> str:
@@ -136,11 +132,11 @@ def unwrap(api_command: str) -> str:
         words = split(api_command)
     except ValueError:
         return api_command
-    if len(words) < 10 or words[:2] != ["sh", "-c"] or words[3] != _NAME:
+    if len(words) < 9 or words[:2] != ["sh", "-c"] or words[3] != _NAME:
         return api_command
     if not words[2].startswith(_MARK):
         return api_command
-    kind, rest = words[8], words[9:]
+    kind, rest = words[7], words[8:]
     if kind == "a":
         return shlex.join(rest)
     return rest[-1]

@@ -268,7 +268,10 @@ class Container:
         if self._enclosure is not None:
             self._enclosure.close()
         if self.root.exists():
-            shutil.rmtree(self.root, onerror=_open_up)
+            if sys.version_info >= (3, 12):
+                shutil.rmtree(self.root, onexc=_open_up)
+            else:
+                shutil.rmtree(self.root, onerror=_open_up)
 
 
 def _open_up(function: Any, path: str, _error: Any) -> None:

@@ -229,7 +229,7 @@ def test_timeout_ends_the_whole_group(container: Container) -> None:
     with pytest.raises(ecs.CommandTimeout):
         container.run("sleep 60 | sleep 61 | cat", timeout=0.3)
     look = (
-        "for n in 1 2 3 4 5 6 7 8 9; do pgrep -f 'sleep 6[01]' || exit 0; sleep 0.3; done; exit 1"
+        "for n in 1 2 3 4 5 6 7 8 9; do pgrep -fx 'sleep 6[01]' || exit 0; sleep 0.3; done; exit 1"
     )
     assert container.run(look).ok
 
@@ -267,7 +267,7 @@ def test_interrupt_ends_a_plain_command(container: Container) -> None:
         container.run("echo on; sleep 50", on_output=on_output)
     assert caught.value.result is not None
     assert caught.value.result.signal == "SIGINT"
-    assert container.run("pgrep -f 'sleep 5[0]'").exit_code == 1
+    assert container.run("pgrep -fx 'sleep 5[0]'").exit_code == 1
 
 
 def test_the_second_interrupt_ends_the_session(container: Container) -> None:
@@ -293,7 +293,7 @@ def test_the_second_interrupt_ends_the_session(container: Container) -> None:
 def test_closing_a_stream_ends_the_command(container: Container) -> None:
     with container.stream("echo on; sleep 55") as stream:
         assert next(stream).data == b"on\n"
-    look = "for n in 1 2 3 4 5 6 7 8 9; do pgrep -f 'sleep 5[5]' || exit 0; sleep 1; done; exit 1"
+    look = "for n in 1 2 3 4 5 6 7 8 9; do pgrep -fx 'sleep 5[5]' || exit 0; sleep 1; done; exit 1"
     assert container.run(look).ok
     assert not stream.result or stream.result.stdout == "on\n"
 

@@ -55,14 +55,14 @@ def test_cells_and_their_output_are_shown(
     cluster: FakeCluster, notebook: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = notebook(
-        "# Some **bold** `words`",
+        "# Some **bold** `%%ecs_shell`",
         "import os, sys\nprint('practice:', os.environ['PRACTICE'])\nprint(sys.executable)",
         "6 * 7",
     )
     assert demo.main(path) == 0
     shown = capsys.readouterr().out
     for text in (
-        "Some bold words\n",
+        "Some bold %%ecs_shell\n",
         "[1/2] import os, sys\n      print(",
         "practice: yes\n",
         f"{sys.executable}\n",
