@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .errors import EcsExecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     sandbox = commands.add_parser("sandbox", help="a practice cluster on this machine")
-    actions = sandbox.add_subparsers(dest="action", required=True, metavar="ACTION")
-    up = actions.add_parser("up", help="start it, and stop it with Ctrl-C")
     demo = commands.add_parser(
         "demo", help="run the quickstart notebook against a practice cluster"
     )
     lab = commands.add_parser("lab", help="open it in JupyterLab, with a practice cluster up")
     for each in (demo, lab):
-        each.add_argument("notebook", nargs="?", default="notebooks/01_quickstart.ipynb")
+        each.add_argument("notebook", nargs="?", help="instead of the quickstart")
     try:
         from .sandbox import command as sandbox_command
     except ImportError as error:
@@ -43,10 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    sandbox_command.add_arguments(up)
+    sandbox_command.add_arguments(sandbox)
     arguments = parser.parse_args(argv)
     if arguments.command == "sandbox":
         return sandbox_command.run(arguments)
     from . import demo as demo_module
 
-    return demo_module.main(arguments.notebook, live=arguments.command == "lab")
+    try:
+        return demo_module.main(arguments.notebook, live=arguments.command == "lab")
+    except EcsExecError as error:
+        print("\n".join(error._lines()), file=sys.stderr)
+        return 1

@@ -153,7 +153,7 @@ class Client:
                 return future.result()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Target(ContainerRef):
     """One running container; found by :meth:`Client.target`, and able to run commands.
 
@@ -178,6 +178,9 @@ class Target(ContainerRef):
 
     def __str__(self) -> str:
         return self.address
+
+    def __repr__(self) -> str:
+        return f"<Target {self.address}>"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_client": None}

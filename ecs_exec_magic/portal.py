@@ -21,6 +21,7 @@ import queue
 import signal
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .errors import BridgeError, InvalidRequest
@@ -239,6 +240,7 @@ class NestBridge:
 
     def __init__(self) -> None:
         self._own: asyncio.AbstractEventLoop | None = None
+        self._used: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._patch = _nest_library()
         self._prepared()
 
@@ -258,7 +260,19 @@ class NestBridge:
                 cause=f"nest_asyncio says: {error}",
                 cure='use bridge="thread", the default, or an asyncio loop',
             ) from None
+        self._finish_others(loop)
+        self._used.add(loop)
         return loop
+
+    def _finish_others(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Drive loops that stand still with sessions on them, which would keep their places."""
+        from .runner import settle, unsettled
+
+        for other in list(self._used):
+            idle = other is not loop and not other.is_closed() and not other.is_running()
+            if idle and unsettled(other):
+                self._patch(other)
+                other.run_until_complete(settle())
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         loop = self._prepared()

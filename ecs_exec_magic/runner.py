@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .aws.api import AwsApi
     from .remote.wrapper import Wrapped
 
-__all__ = ["Job", "Method", "Request", "settle"]
+__all__ = ["Job", "Method", "Request", "settle", "unsettled"]
 
 logger = logging.getLogger(__name__)
 
@@ -314,7 +314,17 @@ async def _drain(connection: Connection) -> None:
         pass
 
 
+def unsettled(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:
+    """What goes on in a loop after its commands have ended."""
+    return {task for task in _settling if task.get_loop() is loop}
+
+
 async def settle(timeout: float = CLOSE_LIMIT + 2) -> None:
-    """Wait until sessions whose commands have ended are closed, at most ``timeout`` seconds."""
-    if _settling:
-        await asyncio.wait(set(_settling), timeout=timeout)
+    """Wait until sessions of this loop whose commands have ended are closed.
+
+    Args:
+        timeout: seconds to wait at most.
+    """
+    tasks = unsettled(asyncio.get_running_loop())
+    if tasks:
+        await asyncio.wait(tasks, timeout=timeout)

@@ -253,7 +253,13 @@ class AwsApi:
         limits of its connection are over; its outcome is then dropped.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_executor(), self._mapped, work, operation, about)
+        try:
+            call = loop.run_in_executor(_executor(), self._mapped, work, operation, about)
+        except RuntimeError:
+            # The interpreter is shutting down and starts no threads any more, but sessions have
+            # still to be ended: nothing else runs on this loop by now.
+            return self._mapped(work, operation, about)
+        return await call
 
     def submit(self, work: Callable[[], object]) -> concurrent.futures.Future[None]:
         """Run something in a thread for AWS calls, wanted or not; its errors are logged."""

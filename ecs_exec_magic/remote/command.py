@@ -393,6 +393,12 @@ class Execution:
             outcome.missing = outcome.missing or "the session was ended"
             return
         words = self._streams["o"].words
+        if words is None and all(self._proofs.values()):
+            raise SessionLost(
+                "the command's exit code was not seen: it killed the process that waits for it",
+                cause="something in the container killed this session's own processes",
+                cure="what it printed until then is in .result",
+            )
         if words is None or len(words) != 2 or self._streams["e"].words is None:
             raise _not_proved("the command's end mark is missing from its output")
         outcome.exit_code = int(words[0]) if words[0].isdecimal() else None

@@ -162,11 +162,7 @@ wait $_x
 _kill KILL
 exit 1
 }
-_run() {
-read -r _x <&6
-read -r _w <&6
-eval "$_x;$_w"
-exec 5<&0
+_command() {
 _f=0
 [ $_t = 0 ] || {
 { exec </dev/null >/dev/null 3>&- 4>&- 5<&- 6>&- 8>&- 9>&-; _guard; } & _d=$!
@@ -194,6 +190,19 @@ _f=$?
 }
 printf %s $_m$_m >&4
 printf "%s %s %s %s" $_m $_w $_f $_m >&3
+exit $_w
+}
+# A command that kills its parent kills _command, not what cleans up: nothing is left hanging.
+_run() {
+read -r _x <&6
+read -r _w <&6
+eval "$_x;$_w"
+exec 5<&0
+(_command "$@")
+_w=$?
+exec 3>&- 4>&-
+_p=
+_know
 # What was just started with nohup or setsid gets the time to become immune.
 kill -s 0 -- -$_p && {
 sleep .3 || sleep 1

@@ -1,0 +1,41 @@
+# Everything runs in an environment of its own, .venv, made at first use.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: help demo lab test lint bench clean
+
+help:
+	@echo "make demo   run the quickstart notebook against a practice cluster"
+	@echo "make lab    open it in JupyterLab, with the practice cluster up"
+	@echo "make test   style, types and all tests"
+	@echo "make bench  measure"
+
+$(BIN)/.lab: pyproject.toml setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lab]'
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.lab
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(BIN)/.lab
+	$(BIN)/ecs-exec-magic demo
+
+lab: $(BIN)/.lab
+	$(BIN)/ecs-exec-magic lab
+
+lint: $(BIN)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest
+
+bench: $(BIN)/.dev
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
