@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..capture import Capture
-from ..channel.events import Closed, Event, Lost, Output, StdErr
+from ..channel.events import Closed, Event, ExitCode, Lost, Output, StdErr
 from ..errors import (
     AgentNotConnected,
     EcsExecError,
@@ -51,6 +51,9 @@ delay, and more than both limits of a handshake together (PROTOCOL 10)."""
 
 KILL_GRACE = 3.0
 """Seconds between TERM and KILL in the far end's time limit."""
+
+CROSS_CHECK_LIMIT = 1.0
+"""Seconds to wait for the agent's own exit code, where there is one."""
 
 WINDOW = 16 * 1024
 """Bytes of standard input that may lie at the far end without the command having taken them.
@@ -144,6 +147,7 @@ class Execution:
         self._bare_tail = b""
         self._damage = ""
         self._plain_exit: int | None = None
+        self._native_exit: int | None = None
         self._interrupts = 0
         self._ended_by_us = False
         self._credit = WINDOW
@@ -193,6 +197,8 @@ class Execution:
                 self._feeder.cancel()
             self._flush()
         self._judge()
+        if self._pipes and not self._interrupts and self._proofs:
+            await self._cross_check()
         return self.outcome
 
     async def interrupt(self) -> None:
@@ -230,6 +236,8 @@ class Execution:
                     self._feed("o", data)
                 case StdErr(data):
                     self._feed("e", data)
+                case ExitCode(code):
+                    self._native_exit = code
                 case Closed(text):
                     self._session_over(text.strip(), closed=True)
                     return True
@@ -359,6 +367,23 @@ class Execution:
             cause="the agent hangs, or two sessions of others hold the places of this container",
             cure="wait and try again; if it stays so, replace the task",
         )
+
+    async def _cross_check(self) -> None:
+        """Compare with the agent's own exit code, which such a session has (PROTOCOL 5.2)."""
+        end = asyncio.get_running_loop().time() + CROSS_CHECK_LIMIT
+        while self._native_exit is None:
+            left = end - asyncio.get_running_loop().time()
+            try:
+                events = await asyncio.wait_for(self._channel.receive(), left)
+            except asyncio.TimeoutError:
+                return  # a child left behind holds the pipes: there is nothing to compare yet
+            if not events or self._take(events):
+                break
+        native, ours = self._native_exit, self.outcome.exit_code
+        # It says -1 for death by a signal, and ends with the wrapper's own where that was killed.
+        if native is not None and native not in (ours, -1):
+            self.outcome.exact = False
+            raise _not_proved(f"its exit code is {ours}, and the agent saw {native}")
 
     def _session_over(self, words: str, *, closed: bool = False) -> None:
         """Judge the end of the session when the command's end was not seen before."""

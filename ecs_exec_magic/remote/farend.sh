@@ -77,10 +77,10 @@ for _l in /proc/[0-9]*/stat; do
 read -r _b _l _l _z _l <$_l
 [ "$_z" = $2 ] && _n="$_n $_b"
 done
-kill -s $1 $2
+kill -$1 $2
 for _b in $_n; do (_tree $1 $_b); done
 }
-_kill() { kill -s $1 -- -$_p || _tree $1 $_p; } 2>/dev/null
+_kill() { kill -$1 -$_p || _tree $1 $_p; } 2>/dev/null
 # Who has read the command's id puts it back for the next.
 _know() {
 [ $_p ] || {
@@ -124,11 +124,15 @@ _kill $_w
 esac
 done
 fi
-exec 7</dev/fd/7
-[ $_p ] || read -r _p <&7
+[ $_p ] || {
+exec 5</dev/fd/7 7>&-
+read -r _p <&5
 [ $_p ] || exit
+exec 7>/dev/fd/5
+echo $_p >&7
+}
 # Without a terminal, an interrupt reaches the wrapper alone and ends it: this is how it gets on.
-[ $_y = p ] && {
+[ "$_u" ] && {
 _kill INT
 sleep 5
 }
@@ -204,7 +208,7 @@ exec 3>&- 4>&-
 _p=
 _know
 # What was just started with nohup or setsid gets the time to become immune.
-kill -s 0 -- -$_p && {
+kill -0 -$_p && {
 sleep .3 || sleep 1
 _kill HUP
 }
@@ -265,19 +269,20 @@ printf "\036%s z %s %s\n" $_k $1 "$_p" >&9
 # hold the terminal, and is not left behind when nobody writes.
 (trap "" HUP; exec <&5 >/dev/null 2>&1 5<&- 6>&- 7>&- 9>&-; exec dd bs=65536 of=/dev/null) & _d=$!
 _l=0
-while [ $_l -lt 20 ] && kill -0 $_d 2>/dev/null; do
+while [ $_l -lt 30 ] && kill -0 $_d 2>/dev/null; do
 _l=$((_l+1))
-sleep .05 || sleep 1
+sleep .03 || sleep 1
 done
 }
 _pipe() {
 if [ $_l = 7 ]; then
+# The one whose parent is main: ctl watches it where there is no terminal.
+read -r _r _p </proc/self/stat
 exec 7<>/dev/fd/0
 _l=6
 : | _pipe "$@"
 else
 exec 6<>/dev/fd/0
-read -r _r _p </proc/self/stat
 _main "$@"
 fi
 }
@@ -308,4 +313,17 @@ exit $_w
 ;;
 esac
 _l=7
+_u=
+if [ $_y = p ]; then
+# An interrupt reaches this process alone. A shell that waits for a foreground child would not act
+# on it, and children in the background ignore it: env makes that good where it can.
+env --default-signal=INT,QUIT true 2>/dev/null && {
+_u=1
+set -- env --default-signal=INT,QUIT "$@"
+}
+trap "exit 130" INT
+: | _pipe "$@" &
+wait $!
+else
 : | _pipe "$@"
+fi

@@ -142,7 +142,7 @@ def test_markers_and_halves_of_them(container: Container) -> None:
     result = container.run(code)
     assert result.exact
     assert result.exit_code == 6
-    assert result.stdout_bytes.count(b"\x1e") == 27
+    assert result.stdout_bytes.count(b"\x1e") == 30
     assert result.stdout_bytes.startswith(b"\x1e")
 
 

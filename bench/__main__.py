@@ -1,0 +1,9 @@
+"""All benchmarks: ``make bench``."""
+
+from __future__ import annotations
+
+from . import channel, command
+
+if __name__ == "__main__":
+    channel.main()
+    command.main()

@@ -1,0 +1,41 @@
+"""A practice cluster whose faults are cleared after each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+import ecs_exec_magic as ecs
+from ecs_exec_magic import sandbox as package
+from ecs_exec_magic.client import Client, Target
+from ecs_exec_magic.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def _cluster() -> Iterator[Sandbox]:
+    with package.start(pace="fast") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def cluster(_cluster: Sandbox) -> Iterator[Sandbox]:
+    yield _cluster
+    _cluster.faults.clear()
+
+
+def connected(sandbox: Sandbox, **how: Any) -> Client:
+    session = boto3.Session("AKIATEST", "secret", region_name="us-east-1")
+    return ecs.connect(endpoint_url=sandbox.url, session=session, **how)
+
+
+@pytest.fixture
+def client(cluster: Sandbox) -> Client:
+    return connected(cluster)
+
+
+@pytest.fixture
+def target(client: Client) -> Target:
+    return client.target("demo/worker")

@@ -1,0 +1,139 @@
+"""Imports go down only, and the public names are the ones that are promised."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ecs_exec_magic
+
+PACKAGE = Path(ecs_exec_magic.__file__).parent
+ROOM = "ecs_exec_magic"
+
+# Each room may import from those below it. What has no row of its own is a module at the top.
+BASE = {"errors", "results", "capture", "address"}
+BELOW: dict[str, set[str]] = {
+    "errors": BASE,
+    "capture": BASE,
+    "address": BASE,
+    "results": BASE,
+    "channel": BASE,
+    "remote": BASE | {"channel"},
+    "aws": BASE | {"channel"},
+    "portal": BASE | {"runner"},  # only to settle sessions at the end, imported when it is needed
+    "runner": BASE | {"channel", "remote", "aws"},
+    "client": BASE | {"channel", "remote", "aws", "portal", "runner"},
+    "notebook": BASE | {"client"},
+    "sandbox": BASE | {"channel"},
+    "demo": BASE | {"sandbox"},
+    "cli": BASE | {"sandbox", "demo"},
+    "__init__": BASE | {"client", "notebook"},
+}
+# Libraries that a room must never know.
+FOREIGN: dict[str, set[str]] = {
+    "channel": {"boto3", "botocore", "IPython", "ipywidgets"},
+    "remote": {"boto3", "botocore", "IPython", "ipywidgets", "picows"},
+    "aws": {"IPython", "ipywidgets", "picows"},
+    "runner": {"IPython", "ipywidgets", "picows"},
+    "client": {"IPython", "ipywidgets", "picows"},
+    "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
+}
+ASYNCIO_FREE = ("frames", "ordering", "encryption", "handshake", "protocol", "events")
+
+
+def rooms() -> list[str]:
+    found = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    return sorted(found | {path.stem for path in PACKAGE.glob("*.py")})
+
+
+def files_of(room: str) -> list[Path]:
+    single = PACKAGE / f"{room}.py"
+    return [single] if single.exists() else sorted((PACKAGE / room).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute names of all that a file imports, wherever in it."""
+    package = [ROOM, *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            if module == ROOM:
+                yield from (f"{ROOM}.{alias.name}" for alias in node.names)
+            else:
+                yield module
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_imports_go_down_only(room: str) -> None:
+    assert room in BELOW, "a new room needs a row in BELOW"
+    for path in files_of(room):
+        for name in imports(path):
+            first, _, rest = name.partition(".")
+            if first != ROOM:
+                assert first not in FOREIGN.get(room, set()), f"{path} imports {name}"
+                continue
+            other = rest.split(".")[0]
+            if not other or other.startswith("__") or other not in rooms():
+                continue  # a public name of the package itself
+            assert other == room or other in BELOW[room], f"{path} imports {name}"
+
+
+def test_the_checker_would_notice() -> None:
+    upward = PACKAGE / "channel" / "imaginary.py"
+    source = "from ..client import connect\nfrom .. import aws\nimport boto3\n"
+    try:
+        upward.write_text(source)
+        assert set(imports(upward)) == {
+            "ecs_exec_magic.client",
+            "ecs_exec_magic.aws",
+            "boto3",
+        }
+        with pytest.raises(AssertionError):
+            test_imports_go_down_only("channel")
+    finally:
+        upward.unlink()
+
+
+@pytest.mark.parametrize("module", ASYNCIO_FREE)
+def test_the_core_of_the_channel_does_no_io(module: str) -> None:
+    for name in imports(PACKAGE / "channel" / f"{module}.py"):
+        assert name.split(".")[0] not in {"asyncio", "socket", "ssl", "time", "picows", "threading"}
+
+
+def test_the_package_exports_what_it_promises() -> None:
+    promised = {"Client", "CommandResult", "OutputEvent", "OutputStream", "Target", "connect"}
+    promised |= set(ecs_exec_magic.errors.__all__)
+    assert set(ecs_exec_magic.__all__) == promised
+    for name in ecs_exec_magic.__all__:
+        assert getattr(ecs_exec_magic, name) is not None
+    assert set(dir(ecs_exec_magic)) >= promised
+    with pytest.raises(AttributeError):
+        _ = ecs_exec_magic.no_such_name
+
+
+def test_importing_the_package_loads_nothing_heavy_and_starts_nothing() -> None:
+    code = (
+        "import sys, threading, ecs_exec_magic\n"
+        "heavy = {'boto3', 'botocore', 'picows', 'IPython', 'ipywidgets', 'aiohttp', 'asyncio'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert threading.active_count() == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.name)
+def test_modules_say_what_they_are(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(tree), f"{path} has no docstring"
+    for node in ast.walk(tree):
+        is_print = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+        assert not is_print or path.name == "cli.py", f"{path} prints"
