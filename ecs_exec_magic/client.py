@@ -145,12 +145,16 @@ class Client:
         if self._bridge_name == "nest":
             return await coroutine
         future = asyncio.wrap_future(portal.submit(coroutine))
-        while True:
-            # The kernel's interrupt only schedules something on this loop and does not wake it:
-            # without a beat of our own it would pass unnoticed.
-            done, _ = await asyncio.wait({future}, timeout=0.2)
-            if done:
-                return future.result()
+        try:
+            while True:
+                # The kernel's interrupt only schedules something on this loop and does not wake
+                # it: without a beat of our own it would pass unnoticed.
+                done, _ = await asyncio.wait({future}, timeout=0.2)
+                if done:
+                    return future.result()
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
 
 
 @dataclass(frozen=True, repr=False)

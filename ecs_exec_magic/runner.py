@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .aws import sessions
 from .aws.slots import slots
+from .aws.tasks import describe_tasks
 from .capture import Capture
 from .channel.connection import Connection
 from .channel.session import ConnectionOptions
-from .errors import CommandTimeout, EcsExecError, InvalidRequest, MethodUnavailable
+from .errors import CommandTimeout, EcsExecError, InvalidRequest, MethodUnavailable, SessionLost
 from .remote import stdin as stdin_source
 from .remote.command import Execution, NoShell, Outcome
 from .remote.wrapper import API_LIMIT, quote_word, wrap
@@ -41,6 +42,14 @@ CLOSE_LIMIT = 3.0
 """Seconds that a session may take to close by itself once its command has ended."""
 
 _GIVE_BACK_LIMIT = 60.0
+
+PROBE_AFTER = 20.0
+"""Seconds without any frame after which the far end is probed."""
+
+DEAD_AFTER = 75.0
+"""Seconds without any frame, probes unanswered, after which it counts as gone."""
+
+_SIZE = (80, 24)
 
 _settling: set[asyncio.Task[None]] = set()
 """Sessions whose command has ended but which still hold their place in the container."""
@@ -247,7 +256,7 @@ class Job:
             on_batch=self._on_batch,
         )
         try:
-            return await self._execution.run()
+            return await self._watched(connection, self._execution)
         except BaseException:
             # Whatever went wrong, nobody waits for this command any more.
             with contextlib.suppress(asyncio.CancelledError):
@@ -257,6 +266,57 @@ class Job:
             task = asyncio.ensure_future(_give_back(connection, place))
             _settling.add(task)
             task.add_done_callback(_settling.discard)
+
+    async def _watched(self, connection: Connection, execution: Execution) -> Outcome:
+        """Run to the end, unless the far end turns out to be gone without a word."""
+        running = asyncio.ensure_future(execution.run())
+        watching = asyncio.ensure_future(self._watch(connection))
+        try:
+            await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                watching.result()  # it only ever ends by raising
+            return await running
+        finally:
+            for task in (running, watching):
+                task.cancel()
+            await asyncio.gather(running, watching, return_exceptions=True)
+
+    async def _watch(self, connection: Connection) -> None:
+        """Raise when a session that is quiet is quiet because nobody is there any more.
+
+        The agent acknowledges a Size at once, whatever the command does; the gateway answers pings
+        all the same when it has lost the agent. A Size also counts as traffic.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PROBE_AFTER / 4)
+            quiet = loop.time() - connection.last_activity
+            if quiet < PROBE_AFTER:
+                continue
+            if not self._request.pipes:
+                await connection.resize(*_SIZE)
+            await self._look_after_task()
+            if quiet > DEAD_AFTER and not self._request.pipes:
+                raise SessionLost(
+                    f"the agent in {self._ref} has not answered for {quiet:.0f} s",
+                    cause="the agent died or lost its connection, and the session with it",
+                    cure="whether the command finished is unknown: check before you run it again",
+                )
+
+    async def _look_after_task(self) -> None:
+        try:
+            found = await describe_tasks(self._api, self._ref.cluster, [self._ref.task_arn])
+        except EcsExecError as error:
+            logger.debug("the task could not be looked at: %s", error)
+            return
+        if found and found[0].running:
+            return
+        why = found[0].stopped_reason if found else "AWS does not know it any more"
+        raise SessionLost(
+            f"the task of {self._ref} has stopped" + (f": {why}" if why else ""),
+            cause="the session ended with its task",
+            cure="the service may have a new task; look before you run the command again",
+        )
 
     async def _connect(self, api_command: str) -> Connection:
         if self._request.pipes:

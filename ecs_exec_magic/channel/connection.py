@@ -147,7 +147,7 @@ class Connection:
         try:
             await asyncio.wait_for(self._services.terminate(), self._options.terminate_timeout)
         except Exception as error:  # noqa: BLE001  # best effort, whatever AWS's layer raises
-            logger.warning(
+            logger.info(
                 "session %s could not be terminated: %s", self.session_id, type(error).__name__
             )
 

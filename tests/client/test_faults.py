@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import ecs_exec_magic as ecs
+from ecs_exec_magic import runner
 from ecs_exec_magic.client import Client, Target
 from ecs_exec_magic.remote import command as command_module
 from ecs_exec_magic.remote import wrapper
@@ -80,13 +81,40 @@ def test_a_session_that_cannot_be_resumed_is_lost(cluster: Sandbox, target: Targ
     assert NUMBERS.startswith(result.stdout)
 
 
-def test_an_agent_that_dies_in_mid_output(cluster: Sandbox, target: Target) -> None:
+def test_an_agent_that_dies_in_mid_output(
+    cluster: Sandbox, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PROBE_AFTER", 0.4)
+    monkeypatch.setattr(runner, "DEAD_AFTER", 1.5)
     cluster.faults.agent_dies_after = 12
-    with pytest.raises(ecs.SessionLost) as caught:
+    with pytest.raises(ecs.SessionLost, match="not answered") as caught:
         target.run("seq 1 20000; sleep 20")
     assert caught.value.result is not None
     assert caught.value.result.exit_code is None
     assert not caught.value.result.ok
+
+
+def test_a_quiet_command_is_not_taken_for_dead(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PROBE_AFTER", 0.3)
+    monkeypatch.setattr(runner, "DEAD_AFTER", 1.0)
+    assert target.run("sleep 3; echo x").stdout == "x\n"
+
+
+def test_a_task_that_stops_is_told_with_its_reason(
+    cluster: Sandbox, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PROBE_AFTER", 0.3)
+    target = client.targets("demo/worker")[-1]
+    stream = target.stream("echo on; sleep 40")
+    assert next(stream).text == "on\n"
+    stop = client._api.call(
+        "ecs", "stop_task", cluster="demo", task=target.task_arn, reason="my reason"
+    )
+    client._call(stop)
+    with pytest.raises(ecs.SessionLost):
+        list(stream)
 
 
 def test_a_silent_agent(cluster: Sandbox, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:

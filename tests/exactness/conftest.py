@@ -46,6 +46,11 @@ class Container:
         return {"method": "start-session" if self.pipes else "execute-command", **how}
 
 
+def no_sigint(container: Container) -> bool:
+    """Whether children ignore SIGINT: without a terminal, busybox ash has no way to change that."""
+    return container.pipes and container.shell == "ash"
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[tuple[Sandbox, Client, dict[str, Target]]]:
     """A practice cluster, and a container for each shell."""

@@ -16,7 +16,7 @@ import pytest
 import ecs_exec_magic as ecs
 from ecs_exec_magic.remote.wrapper import API_LIMIT, unwrap
 
-from .conftest import Container
+from .conftest import Container, no_sigint
 
 HARD_WORDS = [
     "a b",
@@ -237,11 +237,6 @@ def test_timeout_ends_the_whole_group(container: Container) -> None:
 def test_a_command_in_time_is_not_timed_out(container: Container) -> None:
     result = container.run("sleep 0.1; exit 143", timeout=30)
     assert (result.exit_code, result.timed_out) == (143, False)
-
-
-def no_sigint(container: Container) -> bool:
-    """Whether children ignore SIGINT: without a terminal, busybox ash has no way to change that."""
-    return container.pipes and container.shell == "ash"
 
 
 def press_when_seen(stream_text: str = "on\n") -> tuple[list[str], object]:
