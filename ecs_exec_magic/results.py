@@ -235,10 +235,13 @@ class CommandResult:
 
     __hash__ = None  # type: ignore[assignment]  # its streams can be large and are compared by value
 
-    def _short_command(self, width: int = 60) -> str:
+    def _short_command(self) -> str:
+        return repr(self._one_line())
+
+    def _one_line(self, width: int = 60) -> str:
         text = self.command if isinstance(self.command, str) else shlex.join(self.command)
         text = " ".join(text.split())
-        return repr(text if len(text) <= width else text[: width - 1] + "…")
+        return text if len(text) <= width else text[: width - 1] + "…"
 
     def _outcome(self) -> str:
         if self.timed_out:
@@ -247,11 +250,11 @@ class CommandResult:
             code = "exit code unknown"
         else:
             code = f"exit code {self.exit_code}" + (f" ({self.signal})" if self.signal else "")
-        sizes = f"{_size(len(self.captured_stdout))} stdout, "
-        sizes += f"{_size(len(self.captured_stderr))} stderr"
+        streams = {"stdout": self.captured_stdout, "stderr": self.captured_stderr}
+        sizes = ", ".join(f"{_size(len(c))} {name}" for name, c in streams.items() if len(c))
         notes = ", truncated" if self.truncated else ""
         notes += "" if self.exact else ", not verified"
-        return f"{code}, {sizes}, {self.duration:.2f} s{notes}"
+        return f"{code}, {sizes or 'no output'}, {self.duration:.2f} s{notes}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._html()}
@@ -259,11 +262,12 @@ class CommandResult:
     def _html(self) -> str:
         # Colours carry over to light and dark themes because they only tint what is there.
         good = "#2e7d32" if self.ok else "#c62828"
-        where = f" in <code>{html.escape(str(self.target))}</code>" if self.target else ""
+        where = html.escape(str(self.target)) if self.target else ""
         head = (
-            f'<div><span style="color:{good};font-weight:bold">{"✓" if self.ok else "✗"}</span> '
-            f"<code>{html.escape(self._short_command())}</code>{where}: "
-            f"{html.escape(self._outcome())}</div>"
+            f'<div title="{where}"><span style="color:{good};font-weight:bold">'
+            f"{'✓' if self.ok else '✗'}</span> "
+            f"<code>{html.escape(self._one_line())}</code> {html.escape(self._outcome())}"
+            f'<div style="opacity:.65;font-size:85%">{where}</div></div>'
         )
         blocks = "".join(
             _html_stream(name, capture)

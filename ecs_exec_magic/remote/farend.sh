@@ -22,7 +22,8 @@
 _t=$2 _i=$3 _w=$4 _n=$1
 shift 4
 # Words of the begin record: how bytes travel (r raw terminal, c cooked terminal, p pipes; n and m
-# the same as r and c where streams cannot be told apart), encoder, checksum, how the command gets its own group.
+# the same as r and c where streams cannot be told apart), encoder, checksum, how the command gets its
+# own group.
 _y=p
 if [ -t 0 ]; then
 _y=c

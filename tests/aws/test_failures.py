@@ -160,7 +160,7 @@ def test_what_fails_on_this_side(exc: BaseException, kind: type[EcsExecError], w
 
 
 def test_every_error_of_botocore_becomes_one_of_ours() -> None:
-    kinds = [
+    kinds: list[Any] = [
         each
         for each in vars(botocore_errors).values()
         if isinstance(each, type) and issubclass(each, botocore_errors.BotoCoreError)
