@@ -181,15 +181,12 @@ class ThreadBridge:
         future = portal.submit(coroutine)
         interrupted = threading.Event()
         with _interrupt_key(interrupted.set):
-            while True:
-                try:
-                    return future.result(_TICK)
-                except concurrent.futures.TimeoutError:
-                    if future.done():
-                        raise
-                if interrupted.is_set():
-                    future.cancel()
-                    raise KeyboardInterrupt
+            while not future.done() and not interrupted.is_set():
+                concurrent.futures.wait({future}, _TICK)
+        if interrupted.is_set():
+            future.cancel()
+            raise KeyboardInterrupt
+        return future.result()
 
     def follow(self, work: Followed[T], show: Callable[[Any], object]) -> T:
         # SimpleQueue is the one queue that a signal handler may put into.

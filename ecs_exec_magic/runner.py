@@ -46,8 +46,9 @@ _GIVE_BACK_LIMIT = 60.0
 PROBE_AFTER = 20.0
 """Seconds without any frame after which the far end is probed."""
 
-DEAD_AFTER = 75.0
-"""Seconds without any frame, probes unanswered, after which it counts as gone."""
+PROBES = 4
+"""Probes in a row without an answer after which it counts as gone. Counted and not timed, so that a
+laptop that was asleep asks again first."""
 
 _SIZE = (80, 24)
 
@@ -175,6 +176,9 @@ class Job:
             except NoShell:
                 if isinstance(self._request.command, str) or self._request.script:
                     raise
+                self._execution = None
+                if self.interrupted:
+                    return self._unbegun()
                 outcome = await self._bare()
         except EcsExecError as error:
             if self._execution is not None and error.result is None:
@@ -183,6 +187,9 @@ class Job:
                 return error.result or self._unbegun()
             raise
         except asyncio.CancelledError:
+            if self.interrupted and self._execution is not None:
+                self._execution.outcome.missing = "the session was ended"
+                return self._result(self._execution.outcome)
             if self.interrupted:
                 return self._unbegun()
             raise
@@ -233,7 +240,11 @@ class Job:
         if self._request.stdin is not None:
             raise MethodUnavailable("this container cannot take stdin", cause=NoShell.cause)
         api_command = " ".join(quote_word(word) for word in words)
-        if len(api_command.encode("utf-8", "surrogateescape")) > API_LIMIT:
+        if not api_command.isprintable() and api_command != api_command.encode(
+            "utf-8", "replace"
+        ).decode("utf-8"):
+            raise InvalidRequest("in an image without a shell, arguments must be UTF-8 text")
+        if len(api_command.encode("utf-8")) > API_LIMIT:
             raise InvalidRequest("the command is too long for an image without a shell")
         return await self._in_session(api_command, None)
 
@@ -288,20 +299,24 @@ class Job:
         all the same when it has lost the agent. A Size also counts as traffic.
         """
         loop = asyncio.get_running_loop()
+        asked, unanswered = loop.time(), 0
         while True:
-            await asyncio.sleep(PROBE_AFTER / 4)
-            quiet = loop.time() - connection.last_activity
-            if quiet < PROBE_AFTER:
+            await asyncio.sleep(PROBE_AFTER)
+            last = connection.last_activity
+            if connection.unread or last > asked:
+                unanswered = 0  # who does not read cannot blame the other end
+            if connection.unread or loop.time() - last < PROBE_AFTER:
                 continue
-            if not self._request.pipes:
-                await connection.resize(*_SIZE)
-            await self._look_after_task()
-            if quiet > DEAD_AFTER and not self._request.pipes:
+            if unanswered >= PROBES and not self._request.pipes:
                 raise SessionLost(
-                    f"the agent in {self._ref} has not answered for {quiet:.0f} s",
+                    f"the agent in {self._ref} does not answer",
                     cause="the agent died or lost its connection, and the session with it",
                     cure="whether the command finished is unknown: check before you run it again",
                 )
+            asked, unanswered = loop.time(), unanswered + 1
+            if not self._request.pipes:
+                await connection.resize(*_SIZE)
+            await self._look_after_task()
 
     async def _look_after_task(self) -> None:
         try:
@@ -309,9 +324,10 @@ class Job:
         except EcsExecError as error:
             logger.debug("the task could not be looked at: %s", error)
             return
-        if found and found[0].running:
+        # A task that is to stop still runs for minutes: only its end ends the command.
+        if not found or found[0].status != "STOPPED":
             return
-        why = found[0].stopped_reason if found else "AWS does not know it any more"
+        why = found[0].stopped_reason
         raise SessionLost(
             f"the task of {self._ref} has stopped" + (f": {why}" if why else ""),
             cause="the session ended with its task",

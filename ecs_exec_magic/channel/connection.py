@@ -134,6 +134,11 @@ class Connection:
         """Whether the agent takes input; until then it is held back (PROTOCOL 3.4)."""
         return self._channel.ready
 
+    @property
+    def unread(self) -> bool:
+        """Whether events wait for :meth:`receive`; reading may have stopped until it is called."""
+        return self._channel.has_events
+
     async def terminate(self) -> None:
         """Ask AWS to end the session, at most once; a failure is logged, not raised.
 

@@ -169,14 +169,27 @@ class Execution:
         """
         loop = asyncio.get_running_loop()
         deadline: float | None = loop.time() + self._start_limit
+        receiving: asyncio.Future[list[Event]] | None = None
         try:
             while not self._complete():
-                left = None if deadline is None else deadline - loop.time()
-                try:
-                    events = await asyncio.wait_for(self._channel.receive(), left)
-                except asyncio.TimeoutError:
+                # One receive is kept over several waits: cancelling it could lose what it has.
+                receiving = receiving or asyncio.ensure_future(self._channel.receive())
+                waiting: set[asyncio.Future[Any]] = {receiving}
+                if self._feeder is not None:
+                    waiting.add(self._feeder)
+                left = None if deadline is None else max(0.0, deadline - loop.time())
+                done, _ = await asyncio.wait(
+                    waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                )
+                if self._feeder is not None and self._feeder in done:
+                    feeder, self._feeder = self._feeder, None
+                    feeder.result()
+                if not done:
                     await self._too_late()
                     break
+                if receiving not in done:
+                    continue
+                events, receiving = receiving.result(), None
                 if not events:
                     self._session_over("the connection was closed")
                     break
@@ -185,14 +198,18 @@ class Execution:
                 if self._begin is not None and not self.outcome.began:
                     self.outcome.began = True
                     deadline = await self._begun(self._begin)
-                elif self._wrapped is None and deadline is not None:
+                elif self._wrapped is None and not self.outcome.began:
                     # Bare commands print what they print: the first frame is the sign of life.
+                    self.outcome.began = True
                     deadline = self._hard_deadline()
-                if self._feeder is not None and self._feeder.done():
-                    self._feeder.result()
                 if self._on_batch is not None:
+                    before = loop.time()
                     await self._on_batch()
+                    if deadline is not None:  # a slow reader takes nothing from the command's time
+                        deadline += loop.time() - before
         finally:
+            if receiving is not None:
+                receiving.cancel()
             if self._feeder is not None:
                 self._feeder.cancel()
             self._flush()
@@ -358,7 +375,7 @@ class Execution:
 
     async def _too_late(self) -> None:
         await self.end()
-        if self.outcome.began or (self._wrapped is None and self._timeout is not None):
+        if self.outcome.began:
             self.outcome.timed_out = True
             self.outcome.missing = "the session was ended: the command outlived its time limit"
             return
@@ -394,7 +411,7 @@ class Execution:
         if bare and closed and not said:
             self._plain_exit = -1
             return
-        if not self.outcome.began and self._begin is None and said and not len(self.outcome.stdout):
+        if self._begin is None and said and not len(self.outcome.stdout):
             raise _start_failed(said)
         raise SessionLost(
             "the session ended before the command did" + (f": {said}" if said else ""),
@@ -409,6 +426,8 @@ class Execution:
             outcome.missing = "the image has no shell: the command ran on a bare terminal"
             return
         if self._plain_exit is not None:
+            if self._damage:
+                raise _not_proved(self._damage)
             outcome.exit_code = self._plain_exit
             outcome.missing = (
                 "the image lacks dd, or both base64 and od: the streams came merged from a terminal"
@@ -432,7 +451,7 @@ class Execution:
         if outcome.exact:
             return
         assert self._begin is not None
-        if self._begin.checksum:
+        if self._begin.checksum or self._damage:
             raise _not_proved(self._damage or "checksums differ")
         outcome.missing = "the image has no cksum, sha256sum or md5sum (or no tee) to prove it with"
 

@@ -15,9 +15,9 @@
 #   run   starts the command, waits, and writes the end mark behind its output into both pipes
 #   pump  turns one stream into frames, each of them one write
 #
-# File descriptors: 3 and 4 the command's two pipes, 5 a pump's input, 6 its checksum and elsewhere
-# a pipe that tells the helpers' process ids, 7 a pipe that tells the command's, 8 the terminal to
-# read, 9 the terminal to write.
+# File descriptors: 3 and 4 the command's two pipes, 8 the terminal to read, 9 the terminal to write;
+# 5, 6 and 7 pipes on which the command's process id is told, one for each who reads it (guard, run,
+# ctl): two readers of one pipe could tear a line. In a pump, 5 is its input and 6 its checksum.
 : ecs-exec-magic 1
 _t=$2 _i=$3 _w=$4 _n=$1
 shift 4
@@ -82,13 +82,6 @@ kill -$1 $2
 for _b in $_n; do (_tree $1 $_b); done
 }
 _kill() { kill -$1 -$_p || _tree $1 $_p; } 2>/dev/null
-# Who has read the command's id puts it back for the next.
-_know() {
-[ $_p ] || {
-read -r _p <&7
-echo $_p >&7
-}
-}
 # The terminal is read through a pipe: bash takes more than a line from a terminal when the kernel
 # lets it seek there, and what it took would be missing from the bytes behind the line.
 _relay() {
@@ -119,7 +112,7 @@ dd ibs=1 obs=4096 count=$_w
 ;;
 E) exec >/dev/null;;
 S)
-_know
+[ $_p ] || read -r _p <&7
 _kill $_w
 ;;
 esac
@@ -129,8 +122,6 @@ fi
 exec 5</dev/fd/7 7>&-
 read -r _p <&5
 [ $_p ] || exit
-exec 7>/dev/fd/5
-echo $_p >&7
 }
 # Without a terminal, an interrupt reaches the wrapper alone and ends it: this is how it gets on.
 [ "$_u" ] && {
@@ -150,8 +141,7 @@ done
 _guard() {
 trap "" HUP
 _f=0
-_p=
-_know
+read -r _p <&5
 # $! and not a variable, which could not be set yet; 9, since between its start and its exec the
 # child would take a TERM with this shell's handler, and live on.
 trap "kill -9 \$!; wait \$!; exit \$_f" TERM
@@ -170,24 +160,22 @@ exit 1
 _command() {
 _f=0
 [ $_t = 0 ] || {
-{ exec </dev/null >/dev/null 3>&- 4>&- 5<&- 6>&- 8>&- 9>&-; _guard; } & _d=$!
+{ exec </dev/null >/dev/null 3>&- 4>&- 6>&- 7>&- 8>&- 9>&-; _guard; } & _d=$!
 }
 # The inner shell redirects, since some shells would print "Killed" into what they redirected, and
 # it forks nothing, since bash forgets an interrupt that comes while a child of it runs.
-_x="echo \$\$ >&7;exec >&3 2>&4 3>&- 4>&- 5<&- 6>&- 7>&- 8<&- 9>&-;exec \"\$@\""
+_x="echo \$\$ >&5;echo \$\$ >&6;echo \$\$ >&7;exec >&3 2>&4 3>&- 4>&- 5<&- 6>&- 7>&- 8<&- 9>&-;exec \"\$@\""
 case $_g in
 setsid) setsid sh -c "$_x" "$0" "$@";;
 -m)
 set -m
-sh -c "$_x" "$0" "$@" <&5 & _w=$!
+sh -c "$_x" "$0" "$@" <&0 & _w=$!
 set +m
 wait $_w
 ;;
 *) sh -c "$_x" "$0" "$@";;
 esac
 _w=$?
-_p=
-_know
 [ $_t = 0 ] || {
 kill $_d
 wait $_d
@@ -202,12 +190,12 @@ _run() {
 read -r _x <&6
 read -r _w <&6
 eval "$_x;$_w"
-exec 5<&0
 (_command "$@")
 _w=$?
 exec 3>&- 4>&-
-_p=
-_know
+# An empty line for the case that the command never came to tell its id.
+echo >&6
+read -r _p <&6
 # What was just started with nohup or setsid gets the time to become immune.
 kill -0 -$_p && {
 sleep .3 || sleep 1
@@ -275,26 +263,30 @@ _l=$((_l+1))
 sleep .03 || sleep 1
 done
 }
+# Anonymous pipes: the reading end of one that stands in a pipeline is opened for both directions.
 _pipe() {
-if [ $_l = 7 ]; then
-# The one whose parent is main: ctl watches it where there is no terminal.
-read -r _r _p </proc/self/stat
-exec 7<>/dev/fd/0
-_l=6
-: | _pipe "$@"
-else
-exec 6<>/dev/fd/0
+# The first of these has main as its parent: ctl watches it where there is no terminal.
+[ $_l = 7 ] && read -r _r _p </proc/self/stat
+case $_l in
+7) exec 7<>/dev/fd/0;;
+6) exec 6<>/dev/fd/0;;
+*)
+exec 5<>/dev/fd/0
 _main "$@"
-fi
+exit
+;;
+esac
+_l=$((_l-1))
+: | _pipe "$@"
 }
 _main() {
 # exec and not redirections of the groups: ash keeps a copy of what those replace, and leaves it open
 # in the tools that are built into it.
 { exec 4>&1
 { exec 3>&1 >/dev/null 2>/dev/null
-{ exec 3>&- 4>&- 7>&- 9>&-; _relay; } |
-{ exec 3>&- 4>&- 8>&- 9>&-; _ctl; } |
-{ exec 3>&- 4>&- 6>&- 7>&- 8>&-; _feed; } |
+{ exec 3>&- 4>&- 5>&- 7>&- 9>&-; _relay; } |
+{ exec 3>&- 4>&- 5>&- 8>&- 9>&-; _ctl; } |
+{ exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&-; _feed; } |
 _run "$@"
 } |
 { exec >&9 2>/dev/null 4>&- 7>&- 8>&-; _pump o; }

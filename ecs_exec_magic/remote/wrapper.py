@@ -100,7 +100,7 @@ def wrap(
     nonce = nonce or secrets.token_hex(8)
     head = [
         *("sh", "-c", far_end_script(), _NAME, nonce),
-        f"{timeout:g}" if timeout is not None else "0",
+        _seconds(timeout),
         "i" if stdin else "-",
     ]
     if all(_is_text(word) for word in raw):
@@ -203,6 +203,13 @@ def quote_word(word: str) -> str:
     quoted = word.replace("'", "'\"'\"'")
     quoted = re.sub(r"\{(?=\{)", "{''", quoted)
     return f"'{quoted}'"
+
+
+def _seconds(timeout: float | None) -> str:
+    """A time for ``sleep``, without the exponent that busybox refuses; 0 for none."""
+    if timeout is None:
+        return "0"
+    return f"{max(timeout, 0.001):.3f}".rstrip("0").rstrip(".")
 
 
 def _join(words: list[str]) -> str:

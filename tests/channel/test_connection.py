@@ -451,6 +451,7 @@ async def test_cancelling_the_closing_does_not_stop_it(gateway: Gateway) -> None
 async def test_a_failing_termination_is_logged_without_its_words(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     services = Services(terminate_error=RuntimeError("AKIA-secret"))
     connection = await ready(gateway, services)
     await connection.aclose()

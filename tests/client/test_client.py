@@ -20,7 +20,7 @@ from ecs_exec_magic.address import ContainerRef
 from ecs_exec_magic.client import Client, Target
 from ecs_exec_magic.sandbox import Sandbox
 
-from .conftest import connected
+from .conftest import connected, wait_until
 
 
 def test_a_result_says_where_and_when(target: Target) -> None:
@@ -264,6 +264,40 @@ def test_an_input_that_fails_ends_the_command(target: Target) -> None:
 
     with pytest.raises(OSError, match="my disk"):
         target.run("cat; sleep 30", stdin=broken())
+
+
+@pytest.mark.parametrize("source", [iter([1]), iter([b"x", None])])
+def test_an_input_of_wrong_items_does_not_hang(target: Target, source: Any) -> None:
+    with pytest.raises(ecs.InvalidRequest, match="not str or bytes"):
+        target.run("cat", stdin=source)
+
+
+def test_an_input_that_blocks_does_not_outlive_the_command(target: Target) -> None:
+    reader, writer = os.pipe()
+    source = os.fdopen(reader, "rb")
+    assert target.run("echo done", stdin=source).stdout == "done\n"
+    os.close(writer)  # only now: until here the source blocks whoever reads it
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name == "ecs-exec-stdin"])
+    source.close()
+
+
+def test_a_slow_reader_takes_nothing_from_the_commands_time(target: Target) -> None:
+    with target.stream("head -c 20000000 /dev/zero", method="start-session", timeout=30) as stream:
+        for _ in stream:
+            time.sleep(0.001)
+    assert stream.result is not None
+    assert not stream.result.timed_out
+    assert len(stream.result.stdout_bytes) == 20_000_000
+
+
+def test_an_interrupt_during_a_short_look_up_is_not_lost(client: Client) -> None:
+    async def short() -> None:
+        await asyncio.sleep(0.15)
+
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        client._call(short())
 
 
 def test_unknown_interpreters(target: Target) -> None:

@@ -141,3 +141,18 @@ def test_nonces_differ_and_secrets_are_in_no_api_string() -> None:
     one, two = wrap("true"), wrap("true")
     assert one.nonce != two.nonce
     assert one.nonce.decode() in one.api_command
+
+
+@pytest.mark.parametrize(
+    ("timeout", "word"),
+    [
+        (None, "0"),
+        (5, "5"),
+        (0.25, "0.25"),
+        (1234567, "1234567"),
+        (1e-5, "0.001"),
+        (1e6, "1000000"),
+    ],
+)
+def test_time_limits_are_written_without_an_exponent(timeout: float | None, word: str) -> None:
+    assert split(wrap("true", timeout=timeout).api_command)[5] == word
