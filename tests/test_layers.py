@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,3 +138,12 @@ def test_modules_say_what_they_are(path: Path) -> None:
     for node in ast.walk(tree):
         is_print = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
         assert not is_print or path.name == "cli.py", f"{path} prints"
+
+
+def test_texts_name_only_magics_that_exist() -> None:
+    from ecs_exec_magic.notebook.magics import EcsExec
+
+    there = {name for table in EcsExec.magics.values() for name in table}
+    for path in PACKAGE.rglob("*.py"):
+        named = set(re.findall(r"%(ecs_[a-z]+)", path.read_text("utf-8")))
+        assert named <= there, f"{path} speaks of {named - there}"

@@ -41,7 +41,7 @@ async def cluster_missing(api: AwsApi, cluster: str, *, named: bool) -> TargetNo
     elif clusters and not named:
         cure = f"name the cluster, as in {clusters[0]}/NAME, or give --cluster"
     else:
-        cure = "check its name and the region (--region); %ecs_tasks lists what is there"
+        cure = "check its name and the region (--region)"
     error = TargetNotFound(
         f"there is no cluster {cluster!r} in {api.region}", cause=cause, cure=cure
     )
@@ -75,7 +75,7 @@ async def unknown_name(api: AwsApi, cluster: str, query: Address) -> TargetNotFo
     elif close:
         cure = f"did you mean {cluster}/{close}?"
     else:
-        cure = "check the name, the cluster and the region; %ecs_tasks lists what runs"
+        cure = "check the name, the cluster and the region"
     return TargetNotFound(
         f"there is no {kind} {name!r} in {cluster} ({api.region})", cause=cause, cure=cure
     )

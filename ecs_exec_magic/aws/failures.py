@@ -170,7 +170,7 @@ def _from_answer(
         return AgentNotConnected(
             f"the exec agent{about} is not connected",
             cause=_NO_AGENT,
-            cure="try again in a minute, run %ecs_check on it, or replace the task",
+            cure="try again in a minute, or replace the task",
         )
     if code == "ClusterNotFoundException":
         return TargetNotFound(
@@ -183,7 +183,7 @@ def _from_answer(
         return TargetNotFound(
             f"there is no active service{about}{where}",
             cause=said,
-            cure="list what is there with %ecs_tasks or: aws ecs list-services",
+            cure="list what is there with: aws ecs list-services",
         )
     if code in ("InvalidParameterException", "InvalidParameter", "ClientException"):
         special = _invalid_parameter(message, said, what, about)
@@ -242,13 +242,13 @@ def _invalid_parameter(message: str, said: str, what: str, about: str) -> EcsExe
         return TargetNotFound(
             f"the task has no such container{about}",
             cause=said,
-            cure="list containers with %ecs_tasks",
+            cure="client.targets('CLUSTER/NAME:*') lists the containers",
         )
     if "not found" in text and "task" in text:
         return TargetNotFound(
             f"there is no such task{about}",
             cause=said,
-            cure="it may have been replaced: list what runs with %ecs_tasks",
+            cure="it may have been replaced: address the service, and not the task",
         )
     if "security token" in text or "credentials" in text:
         return CredentialsError(f"AWS did not take the credentials for {what}", cause=said)
@@ -296,7 +296,6 @@ def _denied(message: str, what: str, about: str, region: str) -> AccessDenied:
         cure += "; a policy denies it explicitly, so an Allow alone will not do"
     if action == "ecs:ExecuteCommand":
         cure += "; a condition (container name, tag, cluster) that does not match looks the same"
-        cure += "; %ecs_policy prints a policy that fits"
     elif action.startswith("kms:"):
         cure += ", in the caller's policy and in the policy of the key"
     return AccessDenied(

@@ -20,7 +20,7 @@ def _no_credentials(text: str, operation: str, region: str) -> EcsExecError:
         "no AWS credentials were found",
         cause=text,
         cure="run aws configure or aws sso login, set AWS_PROFILE, or give profile=; to practise "
-        "without an account: %ecs_sandbox",
+        "without an account: ecs-exec-magic sandbox up",
     )
 
 

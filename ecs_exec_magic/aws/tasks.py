@@ -189,7 +189,7 @@ class TaskInfo:
             return AgentNotConnected(
                 f"the exec agent of {where} is {container.agent_status}",
                 cause=container.agent_reason or "AWS gives no reason",
-                cure="run %ecs_check on it, then replace the task; the root filesystem must be "
+                cure="replace the task; the root filesystem must be "
                 "writable and memory be left for the agent",
             )
         return AgentNotConnected(
