@@ -24,7 +24,7 @@ from .aws import ports
 from .aws.api import AwsApi
 from .aws.targets import Found, find
 from .errors import Interrupted, InvalidRequest
-from .portal import QUEUED_BYTES, bridge_named, portal
+from .portal import Gate, bridge_named, portal
 from .results import OutputEvent
 from .runner import Job, Method, Request, settle
 
@@ -409,26 +409,13 @@ class OutputStream:
     ) -> Generator[OutputEvent, None, None]:
         # Between two events the caller does what it likes: only an own loop can go on meanwhile.
         items: queue.SimpleQueue[OutputEvent | None] = queue.SimpleQueue()
-        waiting = 0
-        free = asyncio.Event()
-        loop = portal.loop()
+        gate = Gate(portal.loop())
 
         def put(event: OutputEvent) -> None:
-            nonlocal waiting
-            waiting += len(event.data)
+            gate.put(len(event.data))
             items.put(event)
 
-        def taken(size: int) -> None:
-            nonlocal waiting
-            waiting -= size
-            free.set()
-
-        async def gate() -> None:
-            while waiting > QUEUED_BYTES:
-                free.clear()
-                await free.wait()
-
-        job = Job(client._api, ref, request, on_output=put, on_batch=gate)
+        job = Job(client._api, ref, request, on_output=put, on_batch=gate.passed)
         future = portal.submit(job.run())
         future.add_done_callback(lambda _: items.put(None))
         try:
@@ -439,14 +426,14 @@ class OutputStream:
                     continue
                 if event is None:
                     break
-                loop.call_soon_threadsafe(taken, len(event.data))
+                gate.taken(len(event.data))
                 yield event
             self.result = future.result()
             if self._check:
                 self.result.check()
         finally:
             if not future.done():
-                loop.call_soon_threadsafe(taken, 1 << 60)  # nobody reads any more: let it run out
+                gate.open()
                 stopping = portal.submit(job.stop())
                 with contextlib.suppress(Exception, asyncio.CancelledError):
                     self.result = future.result()

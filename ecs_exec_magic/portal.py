@@ -22,14 +22,14 @@ import signal
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import BridgeError, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
-__all__ = ["Bridge", "NestBridge", "Portal", "ThreadBridge", "bridge_named", "portal"]
+__all__ = ["Bridge", "Gate", "NestBridge", "Portal", "ThreadBridge", "bridge_named", "portal"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -65,10 +65,6 @@ class Bridge(Protocol):
 
         The first and second press of the interrupt key are passed on; the third gives up waiting.
         """
-        ...
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine without waiting for it."""
         ...
 
 
@@ -147,7 +143,7 @@ portal = Portal()
 """The process's own loop, shared by all clients."""
 
 
-class _Gate(Generic[T]):
+class Gate:
     """Holds a producer on a loop back while too much waits for a consumer in a thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int = QUEUED_BYTES) -> None:
@@ -158,16 +154,23 @@ class _Gate(Generic[T]):
         self._free = asyncio.Event()
 
     def put(self, weight: int) -> None:
+        """The producer has made something that weighs so many bytes."""
         with self._lock:
             self._waiting += weight
 
     def taken(self, weight: int) -> None:
+        """The consumer has taken it; from any thread."""
         with self._lock:
             self._waiting -= weight
         if weight and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._free.set)
 
+    def open(self) -> None:
+        """Let everything pass from now on: nobody takes anything any more."""
+        self.taken(1 << 60)
+
     async def passed(self) -> None:
+        """Wait, on the producer's loop, until no more than the limit is waiting."""
         while self._waiting > self._limit:
             self._free.clear()
             if self._waiting > self._limit:
@@ -191,7 +194,7 @@ class ThreadBridge:
     def follow(self, work: Followed[T], show: Callable[[Any], object]) -> T:
         # SimpleQueue is the one queue that a signal handler may put into.
         items: queue.SimpleQueue[tuple[str, Any, int]] = queue.SimpleQueue()
-        gate: _Gate[Any] = _Gate(portal.loop())
+        gate = Gate(portal.loop())
 
         def emit(item: Any, weight: int) -> None:
             gate.put(weight)
@@ -223,9 +226,6 @@ class ThreadBridge:
                     raise
                 finally:
                     gate.taken(weight)
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        portal.submit(coroutine)
 
 
 class NestBridge:
@@ -313,9 +313,6 @@ class NestBridge:
                 if presses > 2:
                     raise KeyboardInterrupt from None
                 raise
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._prepared().create_task(coroutine)
 
 
 def bridge_named(name: str) -> Bridge:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,7 +20,7 @@ from .aws.tasks import describe_tasks
 from .capture import Capture
 from .channel.connection import Connection
 from .channel.session import ConnectionOptions
-from .errors import CommandTimeout, EcsExecError, InvalidRequest, MethodUnavailable, SessionLost
+from .errors import EcsExecError, InvalidRequest, MethodUnavailable, SessionLost
 from .remote import stdin as stdin_source
 from .remote.command import Execution, NoShell, Outcome
 from .remote.wrapper import API_LIMIT, quote_word, wrap
@@ -94,15 +95,16 @@ class Request:
                     cure='use method="execute-command", or put the data into the command',
                 )
             stdin_source.check(self.stdin)
-        self.wrapped()
+        _ = self.wrapped  # refuses what cannot be run before anything is started
 
     @property
     def pipes(self) -> bool:
         """Whether the session has pipes in place of a terminal."""
         return self.method == "start-session"
 
+    @functools.cached_property
     def wrapped(self) -> Wrapped:
-        """The command with the far end's wrapper around it, new at every call."""
+        """The command with the far end's wrapper around it."""
         return wrap(
             self.command,
             timeout=self.timeout,
@@ -172,7 +174,8 @@ class Job:
         self._started_at = datetime.now(timezone.utc)
         try:
             try:
-                outcome = await self._wrapped()
+                wrapped = self._request.wrapped
+                outcome = await self._in_session(wrapped.api_command, wrapped)
             except NoShell:
                 if isinstance(self._request.command, str) or self._request.script:
                     raise
@@ -196,12 +199,7 @@ class Job:
         result = self._result(outcome)
         if self.interrupted:
             return result
-        if result.timed_out:
-            try:
-                result.check()
-            except CommandTimeout as error:
-                raise error from None
-        return result
+        return result.check() if result.timed_out else result
 
     @property
     def interrupted(self) -> bool:
@@ -228,11 +226,7 @@ class Job:
         if self._task is not None and not self._task.done():
             await self._execution.end()
 
-    # -- the two ways ----------------------------------------------------------------------------
-
-    async def _wrapped(self) -> Outcome:
-        wrapped = self._request.wrapped()
-        return await self._in_session(wrapped.api_command, wrapped)
+    # -- in a session ----------------------------------------------------------------------------
 
     async def _bare(self) -> Outcome:
         """Run the arguments without the wrapper, for an image without a shell."""
@@ -240,11 +234,13 @@ class Job:
         if self._request.stdin is not None:
             raise MethodUnavailable("this container cannot take stdin", cause=NoShell.cause)
         api_command = " ".join(quote_word(word) for word in words)
-        if not api_command.isprintable() and api_command != api_command.encode(
-            "utf-8", "replace"
-        ).decode("utf-8"):
-            raise InvalidRequest("in an image without a shell, arguments must be UTF-8 text")
-        if len(api_command.encode("utf-8")) > API_LIMIT:
+        try:
+            size = len(api_command.encode("utf-8"))
+        except UnicodeEncodeError:
+            raise InvalidRequest(
+                "in an image without a shell, arguments must be UTF-8 text"
+            ) from None
+        if size > API_LIMIT:
             raise InvalidRequest("the command is too long for an image without a shell")
         return await self._in_session(api_command, None)
 
