@@ -270,7 +270,7 @@ class Job:
                 await self._execution.end()
             raise
         finally:
-            task = asyncio.ensure_future(_give_back(connection, place))
+            task = asyncio.ensure_future(_give_back(connection, self._execution, place))
             _settling.add(task)
             task.add_done_callback(_settling.discard)
 
@@ -364,7 +364,9 @@ class Job:
         )
 
 
-async def _give_back(connection: Connection, place: contextlib.AsyncExitStack) -> None:
+async def _give_back(
+    connection: Connection, execution: Execution, place: contextlib.AsyncExitStack
+) -> None:
     """Wait for the end of a session off the result's path, and free its place after it.
 
     The agent counts a session through its drain and the upload of its log (PROTOCOL 6.7), so the
@@ -373,6 +375,8 @@ async def _give_back(connection: Connection, place: contextlib.AsyncExitStack) -
     async with place:
         try:
             drain = asyncio.ensure_future(_drain(connection))
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(execution.farewell(), CLOSE_LIMIT)
             if not await connection.wait_closed(CLOSE_LIMIT) and not connection.ended:
                 await connection.terminate()
                 await connection.wait_closed(_GIVE_BACK_LIMIT)

@@ -233,6 +233,15 @@ class Execution:
         if self._begin is not None:
             await self._signal("TERM")
 
+    async def farewell(self) -> None:
+        """Tell the far end that everything has come: it waits for that, for a minute at most.
+
+        The agent lets two seconds pass for what was lost in a cut connection (PROTOCOL 3.5), which
+        is too short to send it all again; so the wrapper stays until it hears this.
+        """
+        if self._begin is not None and self._begin.transport in "rc":
+            await self._send(b"\n")
+
     async def end(self) -> None:
         """End the session, and with it the command."""
         self._ended_by_us = True

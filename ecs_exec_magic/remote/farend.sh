@@ -181,6 +181,8 @@ kill $_d
 wait $_d
 _f=$?
 }
+# Before the end mark, so that what the client types at the end is for main to read.
+kill $_c $_q
 printf %s $_m$_m >&4
 printf "%s %s %s %s" $_m $_w $_f $_m >&3
 exit $_w
@@ -201,8 +203,7 @@ kill -0 -$_p && {
 sleep .3 || sleep 1
 _kill HUP
 }
-kill $_c
-kill $_q
+kill $_c $_q
 echo x $_w >&7
 }
 _pump() {
@@ -293,9 +294,15 @@ _run "$@"
 } |
 { exec >&2 8>&-; _pump e; }
 echo x 1 >&7
-while read -r _x _w <&7; do
-[ $_x = x ] && exit $_w
-done
+while read -r _x _w <&7 && [ $_x != x ]; do :; done
+# The agent gives what was lost on the way 2 s to be sent again once this process ends: a connection
+# that was cut needs longer. The client says when it has all, or goes, or has had a minute.
+[ $_y = p ] || {
+(exec >/dev/null 2>&1 8<&- 9>&-; sleep 60; kill -9 $$) & _x=$!
+read -r _p <&8
+kill $_x
+}
+exit $_w
 }
 case $_y in
 n|m)

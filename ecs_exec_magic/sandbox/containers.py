@@ -76,7 +76,7 @@ class Container:
         self._hostname = hostname
         self._address = address
         self._environment = environment
-        self._lock = asyncio.Lock()
+        self._starting: asyncio.Task[None] | None = None
         self._enclosure: Enclosure | None = None
         self._helper: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
@@ -112,20 +112,24 @@ class Container:
 
     async def start(self) -> None:
         """Start the container if it is not running yet."""
-        async with self._lock:
-            if self._stopped:
-                raise StartError("the container has stopped")
-            if self._link is not None:
-                return
-            loop = asyncio.get_running_loop()
-            layout = images.build(self.root, self.image, self._hostname, self._address)
-            self._enclosure = await loop.run_in_executor(
-                None, self._runtime.enclose, layout, self._hostname
-            )
-            ours = self._launch(self._enclosure)
-            self._ready = loop.create_future()
-            loop.add_reader(ours, self._on_readable)
-            await asyncio.wait_for(self._ready, _START_LIMIT)
+        if self._stopped:
+            raise StartError("the container has stopped")
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._start())
+        # The start belongs to the container, not to the session that asked first: cut off half
+        # way, it would leave processes that nobody knows of.
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        layout = images.build(self.root, self.image, self._hostname, self._address)
+        self._enclosure = await loop.run_in_executor(
+            None, self._runtime.enclose, layout, self._hostname
+        )
+        ours = self._launch(self._enclosure)
+        self._ready = loop.create_future()
+        loop.add_reader(ours, self._on_readable)
+        await asyncio.wait_for(self._ready, _START_LIMIT)
 
     def _launch(self, enclosure: Enclosure) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -154,7 +158,8 @@ class Container:
             StartError: it could not be started.
         """
         await self.start()
-        assert self._link is not None
+        if self._link is None:
+            raise StartError("the container has stopped")
         loop = asyncio.get_running_loop()
         self._number += 1
         number = self._number
@@ -254,6 +259,8 @@ class Container:
     async def stop(self) -> None:
         """End every process of the container and remove its files."""
         self._stopped = True
+        if self._starting is not None:
+            await asyncio.gather(self._starting, return_exceptions=True)
         self._lost()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._stop_blocking)

@@ -60,6 +60,14 @@ def test_a_cut_connection_is_resumed_without_loss(
     assert cluster.counters.attachments[result.session_id] >= 2
 
 
+def test_much_that_is_lost_at_the_end_is_sent_again(cluster: Sandbox, target: Target) -> None:
+    # The agent sends one lost frame again every 100 ms, and gives all of them four seconds at most.
+    cluster.faults.drop = set(range(5, 65))
+    result = target.run("seq 1 20000; exit 3")
+    assert result.stdout == NUMBERS
+    assert result.exact
+
+
 def test_a_cut_while_input_is_sent(cluster: Sandbox, target: Target) -> None:
     cluster.faults.cut_after_inputs = 10
     cluster.faults.cut_times = 2

@@ -72,8 +72,12 @@ def run(
     typed: bytes = b"",
     timeout: float | None = None,
     limit: float = 30.0,
+    farewell: bytes = b"\n",
 ) -> Seen:
-    """Run a command under the wrapper; ``typed`` is sent as soon as the wrapper is ready."""
+    """Run a command under the wrapper.
+
+    ``typed`` is sent as soon as the wrapper is ready, ``farewell`` when both streams have come.
+    """
     wrapped = wrap(command, timeout=timeout, stdin=b"I " in typed)
     master, slave = pty.openpty()
 
@@ -121,9 +125,13 @@ def run(
                         output[name] += streams[name].feed(piece)
                     case Proof(name):
                         seen.proofs[name] = streams[name].proves(record)
+                        if len(seen.proofs) == 2:
+                            pending += farewell
                     case Credit():
                         pass
-                    case Noise(piece):
+                    case Noise(piece) if (
+                        len(seen.proofs) < 2
+                    ):  # a cooked terminal echoes the farewell
                         seen.noise += piece
                     case Damage(reason):
                         seen.damage.append(reason)

@@ -129,3 +129,21 @@ def test_input_between_control_lines(shell: str, tmp_path: Path) -> None:
 def test_a_command_that_kills_its_wrapper_never_looks_whole(shell: str, tmp_path: Path) -> None:
     seen = farside.run("echo x; kill -9 $PPID; sleep 20", farside.image(tmp_path / "bin", shell))
     assert seen.words is None
+
+
+def test_it_stays_until_it_is_told_that_all_has_come(shell: str, tmp_path: Path) -> None:
+    path = farside.image(tmp_path / "bin", shell)
+    with pytest.raises(AssertionError, match="the wrapper hangs"):
+        farside.run("echo x", path, farewell=b"", limit=2)
+    seen = farside.run("echo x", path, limit=2)
+    assert seen.stdout == b"x\n"
+    assert seen.proofs == {"o": True, "e": True}
+
+
+def test_it_does_not_stay_for_ever(shell: str, tmp_path: Path) -> None:
+    path = farside.image(tmp_path / "bin", shell, without=("sleep",))
+    (tmp_path / "bin" / "sleep").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "sleep").chmod(0o755)
+    seen = farside.run("echo x", path, farewell=b"", limit=10)
+    assert seen.stdout == b"x\n"
+    assert seen.proofs == {"o": True, "e": True}
