@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Another environment that happens to be active is not the one that is used here.
+unexport VIRTUAL_ENV
 
 .PHONY: help demo lab test lint bench clean
 
