@@ -34,7 +34,7 @@ lint: $(BIN)/.dev
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 bench: $(BIN)/.dev
 	$(BIN)/python -m bench
