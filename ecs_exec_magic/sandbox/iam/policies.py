@@ -1,0 +1,121 @@
+"""What policies decide: explicit deny first, then allow, else the implicit deny.
+
+Knows statements, actions, resources and context. Never knows where policies are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from .patterns import Context, arn_matches, matches, pattern, variables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .documents import Policy, Statement
+
+__all__ = ["Decision", "Match", "Verdict", "evaluate"]
+
+Decision: TypeAlias = Literal["allowed", "explicitDeny", "implicitDeny"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A statement that decided, and the policy it stands in."""
+
+    policy: str
+    statement: Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the policies say of one action on one resource.
+
+    Args:
+        decision: in the words of IAM's simulator.
+        matched: the statements that made the decision: the denying ones only, if there are any.
+        missing: condition keys that statements about this action and resource ask for and the
+            context has not, in alphabetical order.
+        boundary: the permissions boundary refused it.
+    """
+
+    decision: Decision
+    matched: tuple[Match, ...] = ()
+    missing: tuple[str, ...] = ()
+    boundary: bool = False
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the action may be taken."""
+        return self.decision == "allowed"
+
+
+def evaluate(
+    policies: Sequence[Policy],
+    action: str,
+    resource: str,
+    context: Context,
+    boundary: Sequence[Policy] | None = None,
+) -> Verdict:
+    """Decide.
+
+    Args:
+        policies: the identity's.
+        action: ``service:Operation``, in any case.
+        resource: an ARN, or ``*``.
+        context: see :func:`~.patterns.context_of`.
+        boundary: the permissions boundary; what it does not allow is not allowed.
+    """
+    own = _applying(policies, action, resource, context)
+    limits = _applying(boundary or (), action, resource, context)
+    missing = tuple(
+        sorted(
+            {
+                key
+                for policy in (*policies, *(boundary or ()))
+                for statement in policy.statements
+                if _about(statement, action, resource, context)
+                for key in _keys(statement)
+                if key not in context
+            }
+        )
+    )
+    for found, limited in ((own, False), (limits, True)):
+        denials = tuple(match for match in found if not match.statement.allow)
+        if denials:
+            return Verdict("explicitDeny", denials, missing, limited)
+    if own and boundary is not None and not limits:
+        return Verdict("implicitDeny", (), missing, True)
+    return Verdict("allowed" if own else "implicitDeny", tuple(own), missing)
+
+
+def _applying(
+    policies: Sequence[Policy], action: str, resource: str, context: Context
+) -> list[Match]:
+    return [
+        Match(policy.name, statement)
+        for policy in policies
+        for statement in policy.statements
+        if _about(statement, action, resource, context)
+        and all(condition.holds(context) for condition in statement.conditions)
+    ]
+
+
+def _about(statement: Statement, action: str, resource: str, context: Context) -> bool:
+    """Whether a statement speaks of an action and a resource, its conditions aside."""
+    lowered = action.lower()
+    named = any(matches(pattern(one) or (), lowered) for one in statement.actions)
+    if named == statement.other_actions:
+        return False
+    source = context if statement.variables else None
+    wanted = (pattern(one, source) for one in statement.resources)
+    inside = any(one is not None and arn_matches(one, resource) for one in wanted)
+    return inside != statement.other_resources
+
+
+def _keys(statement: Statement) -> list[str]:
+    keys = [key for condition in statement.conditions for key in condition.needed()]
+    if statement.variables:
+        keys += [name for resource in statement.resources for name in variables(resource)]
+    return keys
