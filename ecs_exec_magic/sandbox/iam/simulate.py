@@ -39,7 +39,7 @@ class SimulateService:
     service = "iam"
 
     def __init__(self, principals: Principals, account_id: str) -> None:
-        self._principals = principals
+        self.principals = principals
         self._account_id = account_id
 
     @operation("SimulatePrincipalPolicy")
@@ -78,7 +78,7 @@ class SimulateService:
                 "InvalidInput",
                 f"Invalid Entity Arn: {arn} does not clearly define entity type and name.",
             )
-        entity = await self._principals.entity(arn)
+        entity = await self.principals.entity(arn)
         if entity is None:
             kind, name = found.groups()
             raise ApiError("NoSuchEntity", f"The {kind} with name {name} cannot be found.", 404)

@@ -141,6 +141,6 @@ class MotoAccount:
         from moto.backends import get_backend
 
         for service in ("iam", "sts", "kms"):
-            get_backend(service).pop(self.account_id, None)  # type: ignore[call-overload]  # a name
+            get_backend(service).pop(self.account_id, None)
         for client in self._clients.values():
             client.close()

@@ -135,8 +135,7 @@ def test_a_default_stands_in() -> None:
 
 
 def test_the_old_version_knows_no_variables() -> None:
-    policy = parse({"Statement": {"Effect": "Allow", "Action": "ecs:*",
-                                  "Resource": "arn:aws:ecs:*:*:cluster/${aws:username}"}})  # fmt: skip
+    policy = parse({"Statement": allow("ecs:*", "arn:aws:ecs:*:*:cluster/${aws:username}")})
     plain = CLUSTER.replace("demo", "${aws:username}")
     context = context_of({"aws:username": "demo"})
     assert evaluate([policy], "ecs:X", plain, context).allowed
@@ -367,7 +366,7 @@ _json = st.recursive(
                     "Principal",
                     "x",
                 ]
-            ),  # fmt: skip
+            ),
             inner | st.sampled_from(["Allow", "Deny", "*", "ecs:*", "2012-10-17"]),
             max_size=5,
         )
