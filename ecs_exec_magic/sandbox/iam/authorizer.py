@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..api import ApiError
+from .documents import check_call
 from .needs_ecs import ROLE_READERS
-from .needs_s3 import s3_need
 from .patterns import Context, context_of
 from .permissions import EITHER, SELF_CHECKED, Facts, NoFacts, needs
 from .policies import Verdict, evaluate
@@ -83,22 +83,29 @@ class Authorizer:
         """
         await self._hold(caller, Need(action, (resource,), _tuples(context)))
 
-    async def authorize(
+    async def admit(
         self, caller: Caller, service: str, operation: str, given: Mapping[str, Any]
     ) -> None:
         """Refuse a call that the caller may not make; the front asks before it runs.
 
+        Documents that IAM would not take are refused whether calls are checked or not.
+
         Args:
             caller: who asks.
-            service: as boto3 names it; S3 has :meth:`authorize_s3`.
+            service: as boto3 names it.
             operation: as the API names it.
             given: its parameters, in botocore's shapes.
 
         Raises:
-            ApiError: access is denied.
+            ApiError: access is denied, or MalformedPolicyDocument.
         """
-        if not self.enabled or f"{service}:{operation}" in SELF_CHECKED:
-            return
+        if self.enabled and f"{service}:{operation}" not in SELF_CHECKED:
+            await self._admit(caller, service, operation, given)
+        check_call(service, operation, given)
+
+    async def _admit(
+        self, caller: Caller, service: str, operation: str, given: Mapping[str, Any]
+    ) -> None:
         identity = await self._identities.resolve(caller.access_key, service)
         if identity.administrator:
             return
@@ -116,16 +123,6 @@ class Authorizer:
             roles = await self.facts.roles_of(definition, caller.region)
         for need in needs(request, roles):
             await self._hold(caller, need)
-
-    async def authorize_s3(
-        self, caller: Caller, method: str, bucket: str, key: str, query: Mapping[str, str]
-    ) -> None:
-        """The same for a request to S3; the arguments are those of :func:`s3_need`.
-
-        Raises:
-            ApiError: AccessDenied.
-        """
-        await self._hold(caller, s3_need(method, bucket, key, query, caller.region))
 
     async def role_allows(
         self,
@@ -159,7 +156,7 @@ class Authorizer:
             own = tags[arn]
             others = [tags[other] for other in resources if other != arn]
             shared = others if need.action in EITHER else []
-            context = context_of(need.context, own, *shared, base)
+            context = context_of(own, need.context, *shared, base)
             verdicts.append(
                 (arn, evaluate(entity.policies, need.action, arn, context, entity.boundary))
             )

@@ -1,4 +1,4 @@
-"""What requests to Amazon S3 need, by method, path and query.
+"""What calls to Amazon S3 need; many of its actions have other names than its operations.
 
 Knows the actions of S3. Never knows who calls or what the policies say.
 """
@@ -6,85 +6,83 @@ Knows the actions of S3. Never knows who calls or what the policies say.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from .principals import partition_of
-from .requests import Need
+from .requests import Need, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from .requests import Request
 
-__all__ = ["s3_need"]
+__all__ = ["needs"]
 
-_BUCKET = {"GET": "s3:ListBucket", "HEAD": "s3:ListBucket", "PUT": "s3:CreateBucket",
-              "DELETE": "s3:DeleteBucket", "POST": "s3:DeleteObject"}  # fmt: skip
-_OBJECT = {"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject",
-              "DELETE": "s3:DeleteObject", "POST": "s3:PutObject"}  # fmt: skip
-_SETTINGS = {
-    "acl": "BucketAcl",
-    "cors": "BucketCORS",
-    "encryption": "EncryptionConfiguration",
-    "lifecycle": "LifecycleConfiguration",
-    "location": "BucketLocation",
-    "logging": "BucketLogging",
-    "notification": "BucketNotification",
-    "object-lock": "BucketObjectLockConfiguration",
-    "ownershipControls": "BucketOwnershipControls",
-    "policy": "BucketPolicy",
-    "policyStatus": "BucketPolicyStatus",
-    "publicAccessBlock": "BucketPublicAccessBlock",
-    "replication": "ReplicationConfiguration",
-    "requestPayment": "BucketRequestPayment",
-    "tagging": "BucketTagging",
-    "versioning": "BucketVersioning",
-    "website": "BucketWebsite",
+_ACTIONS = {
+    "ListBuckets": "ListAllMyBuckets",
+    "HeadBucket": "ListBucket",
+    "ListObjects": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListObjectVersions": "ListBucketVersions",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+    "ListParts": "ListMultipartUploadParts",
+    "HeadObject": "GetObject",
+    "CopyObject": "PutObject",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "UploadPartCopy": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "DeleteObjects": "DeleteObject",
+    "GetBucketCors": "GetBucketCORS",
+    "PutBucketCors": "PutBucketCORS",
+    "DeleteBucketCors": "PutBucketCORS",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "DeleteBucketEncryption": "PutEncryptionConfiguration",
+    "GetBucketLifecycle": "GetLifecycleConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketLifecycle": "PutLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "DeleteBucketLifecycle": "PutLifecycleConfiguration",
+    "GetBucketNotificationConfiguration": "GetBucketNotification",
+    "PutBucketNotificationConfiguration": "PutBucketNotification",
+    "GetBucketReplication": "GetReplicationConfiguration",
+    "PutBucketReplication": "PutReplicationConfiguration",
+    "DeleteBucketReplication": "PutReplicationConfiguration",
+    "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
+    "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "DeletePublicAccessBlock": "PutBucketPublicAccessBlock",
+    "DeleteBucketTagging": "PutBucketTagging",
 }
-_DELETED = frozenset({"policy", "website", "ownershipControls"})
+"""Operations whose action has another name."""
+
+_VERSIONED = ("GetObject", "DeleteObject")
+_KEYS = {
+    "Prefix": "s3:prefix",
+    "Delimiter": "s3:delimiter",
+    "MaxKeys": "s3:max-keys",
+    "VersionId": "s3:VersionId",
+    "ACL": "s3:x-amz-acl",
+    "ServerSideEncryption": "s3:x-amz-server-side-encryption",
+    "SSEKMSKeyId": "s3:x-amz-server-side-encryption-aws-kms-key-id",
+}
 
 
-def s3_need(method: str, bucket: str, key: str, query: Mapping[str, str], region: str) -> Need:
-    """What a request to S3 needs.
-
-    Args:
-        method: HTTP's, in capitals.
-        bucket: empty when all buckets are listed.
-        key: of the object, decoded; empty for the bucket itself.
-        query: the fields of the URL's query.
-        region: of the signature.
-    """
-    if not bucket:
-        return Need("s3:ListAllMyBuckets")
-    arn = f"arn:{partition_of(region)}:s3:::{bucket}"
-    if key:
-        return Need(_s3_object(method, query), (f"{arn}/{key}",))
-    for name, setting in _SETTINGS.items():
-        if name in query:
-            verb = "Get" if method in ("GET", "HEAD") else "Put"
-            if method == "DELETE" and name in _DELETED:
-                verb = "Delete"
-            return Need(f"s3:{verb}{setting}", (arn,))
-    if method == "POST":
-        return Need("s3:DeleteObject", (f"{arn}/*",))
-    if method == "GET" and "uploads" in query:
-        return Need("s3:ListBucketMultipartUploads", (arn,))
-    if method == "GET" and "versions" in query:
-        return Need("s3:ListBucketVersions", (arn,))
-    names = {"s3:prefix": "prefix", "s3:delimiter": "delimiter", "s3:max-keys": "max-keys"}
-    listed = {k: (query[v],) for k, v in names.items() if v in query}
-    action = _BUCKET.get(method, "s3:ListBucket")
-    return Need(action, (arn,), listed if action == "s3:ListBucket" else {})
-
-
-def _s3_object(method: str, query: Mapping[str, str]) -> str:
-    verb = "Get" if method in ("GET", "HEAD") else "Put"
-    if "tagging" in query:
-        return f"s3:{'Delete' if method == 'DELETE' else verb}ObjectTagging"
-    if "acl" in query:
-        return f"s3:{verb}ObjectAcl"
-    if "uploadId" in query and method == "DELETE":
-        return "s3:AbortMultipartUpload"
-    if "uploadId" in query and method == "GET":
-        return "s3:ListMultipartUploadParts"
-    action = _OBJECT.get(method, "s3:GetObject")
-    if "versionId" in query and method != "PUT":
-        return f"{action}Version"
-    return action
+def needs(request: Request) -> list[Need]:
+    """Everything a call needs; the source of a copy must be readable too."""
+    given = request.given
+    action = _ACTIONS.get(request.operation, request.operation)
+    if action in _VERSIONED and given.get("VersionId"):
+        action += "Version"
+    head = f"arn:{partition_of(request.region)}:s3:::"
+    resource = "*"
+    if given.get("Bucket"):
+        resource = f"{head}{given['Bucket']}"
+        key = "*" if request.operation == "DeleteObjects" else given.get("Key")
+        resource += f"/{key}" if key else ""
+    keys = {name: (str(given[m]),) for m, name in _KEYS.items() if given.get(m) is not None}
+    found = [Need(f"s3:{action}", (resource,), keys)]
+    for source in texts(given.get("CopySource")):
+        path = unquote(source).removeprefix("/").partition("?")[0]
+        found.append(Need("s3:GetObject", (head + path,)))
+    return found

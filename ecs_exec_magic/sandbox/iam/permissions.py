@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from . import needs_ecs, needs_other
+from . import needs_ecs, needs_other, needs_s3
 from .requests import Need, Request
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def needs(request: Request, roles: Sequence[str] = ()) -> list[Need]:
     action = f"{request.service}:{request.operation}"
     if action in _FREE:
         return []
+    if request.service == "s3":
+        return needs_s3.needs(request)
     resources = _RESOURCES.get(request.service)
     keys = _KEYS.get(request.service)
     need = Need(

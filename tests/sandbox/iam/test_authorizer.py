@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -46,7 +45,7 @@ class Desk:
         return caught.value.message
 
     async def call(self, key: str, service: str, operation: str, /, **given: Any) -> None:
-        await self.authorizer.authorize(Caller(key, REGION), service, operation, given)
+        await self.authorizer.admit(Caller(key, REGION), service, operation, given)
 
     async def denied(self, key: str, service: str, operation: str, /, **given: Any) -> ApiError:
         with pytest.raises(ApiError) as caught:
@@ -100,6 +99,9 @@ async def test_a_denial_of_either_resource_denies(desk: Desk) -> None:
     desk.shop.tags[desk.cluster] = {"environment": "production"}
     desk.shop.tags[desk.task] = {"environment": "test"}
     await desk.refused(key)
+    merged = {"ecs:cluster": [desk.cluster], "aws:ResourceTag/environment": ["test"]}
+    with pytest.raises(ApiError):  # what a handler says of tags does not hide the cluster's own
+        await desk.authorizer.check(Caller(key, REGION), "ecs:ExecuteCommand", desk.task, merged)
     desk.shop.tags[desk.cluster] = {}
     await desk.execute(key)
 
@@ -130,9 +132,18 @@ async def test_without_iam_everybody_may(account: MotoAccount, shop: Shop) -> No
     desk = Desk(account, authorizer, shop)
     await desk.execute("AKIANOBODY")
     await desk.call("AKIANOBODY", "iam", "DeleteRole", RoleName="x")
-    await authorizer.authorize_s3(Caller("AKIANOBODY", REGION), "PUT", "b", "", {})
+    await desk.call("AKIANOBODY", "s3", "CreateBucket", Bucket="b")
     assert await authorizer.role_allows(None, "ssmmessages:OpenDataChannel")
     assert account.calls == []
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_no_malformed_document_gets_in(desk: Desk, enabled: bool) -> None:
+    desk.authorizer.enabled = enabled
+    asked = {"RoleName": "r", "PolicyName": "p", "PolicyDocument": '{"Statement": [}'}
+    error = await desk.denied(SANDBOX_KEY, "iam", "PutRolePolicy", **asked)
+    assert (error.code, error.status) == ("MalformedPolicyDocument", 400)
+    assert error.message.startswith("Syntax errors in policy. (line 1, column 16: ")
 
 
 async def test_the_sandboxs_own_key_may_everything(desk: Desk) -> None:
@@ -304,10 +315,9 @@ async def test_each_service_refuses_in_its_own_form(desk: Desk) -> None:
     assert ec2.message.startswith("You are not authorized to perform this operation. User: arn:")
     iam = await desk.denied(key, "iam", "CreateRole", RoleName="r")
     assert (iam.code, iam.status) == ("AccessDenied", 403)
-    with pytest.raises(ApiError) as caught:
-        await desk.authorizer.authorize_s3(Caller(key, REGION), "PUT", "b", "k", {})
-    assert (caught.value.code, caught.value.status) == ("AccessDenied", 403)
-    assert re.search(r's3:PutObject on resource: "arn:aws:s3:::b/k" because', caught.value.message)
+    s3 = await desk.denied(key, "s3", "PutObject", Bucket="b", Key="k")
+    assert (s3.code, s3.status) == ("AccessDenied", 403)
+    assert 's3:PutObject on resource: "arn:aws:s3:::b/k" because no' in s3.message
     await desk.call(key, "sts", "GetCallerIdentity")
 
 

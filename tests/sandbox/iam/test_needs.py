@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecs_exec_magic.sandbox.iam.needs_s3 import s3_need
 from ecs_exec_magic.sandbox.iam.permissions import needs
 from ecs_exec_magic.sandbox.iam.requests import Request
 
@@ -165,44 +164,44 @@ def test_iam_ec2_and_sts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "bucket", "key", "query", "action", "resource"),
+    ("operation", "given_", "action", "resource"),
     [
-        ("GET", "", "", "", "s3:ListAllMyBuckets", "*"),
-        ("PUT", "b", "", "", "s3:CreateBucket", "b"),
-        ("DELETE", "b", "", "", "s3:DeleteBucket", "b"),
-        ("HEAD", "b", "", "", "s3:ListBucket", "b"),
-        ("GET", "b", "", "list-type", "s3:ListBucket", "b"),
-        ("GET", "b", "", "encryption", "s3:GetEncryptionConfiguration", "b"),
-        ("PUT", "b", "", "encryption", "s3:PutEncryptionConfiguration", "b"),
-        ("DELETE", "b", "", "encryption", "s3:PutEncryptionConfiguration", "b"),
-        ("DELETE", "b", "", "policy", "s3:DeleteBucketPolicy", "b"),
-        ("GET", "b", "", "location", "s3:GetBucketLocation", "b"),
-        ("GET", "b", "", "versions", "s3:ListBucketVersions", "b"),
-        ("POST", "b", "", "delete", "s3:DeleteObject", "b/*"),
-        ("GET", "b", "k/x", "", "s3:GetObject", "b/k/x"),
-        ("HEAD", "b", "k", "", "s3:GetObject", "b/k"),
-        ("GET", "b", "k", "versionId", "s3:GetObjectVersion", "b/k"),
-        ("PUT", "b", "k", "", "s3:PutObject", "b/k"),
-        ("PUT", "b", "k", "uploadId", "s3:PutObject", "b/k"),
-        ("POST", "b", "k", "uploads", "s3:PutObject", "b/k"),
-        ("DELETE", "b", "k", "uploadId", "s3:AbortMultipartUpload", "b/k"),
-        ("DELETE", "b", "k", "", "s3:DeleteObject", "b/k"),
-        ("DELETE", "b", "k", "tagging", "s3:DeleteObjectTagging", "b/k"),
-        ("GET", "b", "k", "acl", "s3:GetObjectAcl", "b/k"),
+        ("ListBuckets", {}, "s3:ListAllMyBuckets", "*"),
+        ("CreateBucket", {"Bucket": "b"}, "s3:CreateBucket", "b"),
+        ("DeleteBucket", {"Bucket": "b"}, "s3:DeleteBucket", "b"),
+        ("HeadBucket", {"Bucket": "b"}, "s3:ListBucket", "b"),
+        ("ListObjectsV2", {"Bucket": "b"}, "s3:ListBucket", "b"),
+        ("GetBucketEncryption", {"Bucket": "b"}, "s3:GetEncryptionConfiguration", "b"),
+        ("GetBucketLocation", {"Bucket": "b"}, "s3:GetBucketLocation", "b"),
+        ("DeleteObjects", {"Bucket": "b"}, "s3:DeleteObject", "b/*"),
+        ("GetObject", {"Bucket": "b", "Key": "k/x"}, "s3:GetObject", "b/k/x"),
+        ("HeadObject", {"Bucket": "b", "Key": "k"}, "s3:GetObject", "b/k"),
+        ("GetObject", {"Bucket": "b", "Key": "k", "VersionId": "1"}, "s3:GetObjectVersion", "b/k"),
+        ("PutObject", {"Bucket": "b", "Key": "k"}, "s3:PutObject", "b/k"),
+        ("UploadPart", {"Bucket": "b", "Key": "k"}, "s3:PutObject", "b/k"),
+        ("AbortMultipartUpload", {"Bucket": "b", "Key": "k"}, "s3:AbortMultipartUpload", "b/k"),
+        ("GetObjectTagging", {"Bucket": "b", "Key": "k"}, "s3:GetObjectTagging", "b/k"),
     ],
 )
-def test_s3(method: str, bucket: str, key: str, query: str, action: str, resource: str) -> None:
-    need = s3_need(method, bucket, key, {query: ""} if query else {}, "us-east-1")
+def test_s3(operation: str, given_: Any, action: str, resource: str) -> None:
+    need = needs(request("s3", operation, **given_))[0]
     wanted = resource if resource == "*" else f"arn:aws:s3:::{resource}"
     assert (need.action, need.resources) == (action, (wanted,))
 
 
-def test_a_listing_tells_its_prefix() -> None:
-    need = s3_need("GET", "b", "", {"list-type": "2", "prefix": "a/"}, "us-east-1")
-    assert need.context == {"s3:prefix": ("a/",)}
+def test_a_listing_tells_its_prefix_and_a_copy_its_source() -> None:
+    listing = needs(request("s3", "ListObjectsV2", Bucket="b", Prefix="a/", MaxKeys=5))[0]
+    assert listing.context == {"s3:prefix": ("a/",), "s3:max-keys": ("5",)}
+    copy = needs(
+        request("s3", "CopyObject", Bucket="b", Key="k", CopySource="/c/a%20b?versionId=1")
+    )
+    assert [(n.action, n.resources[0]) for n in copy] == [
+        ("s3:PutObject", "arn:aws:s3:::b/k"),
+        ("s3:GetObject", "arn:aws:s3:::c/a b"),
+    ]
 
 
-_SERVICES = ("ecs", "ssm", "kms", "logs", "iam", "ec2", "sts")
+_SERVICES = ("ecs", "ssm", "kms", "logs", "iam", "ec2", "sts", "s3")
 _OPERATIONS = [
     (name, operation)
     for name in _SERVICES
@@ -212,7 +211,7 @@ _MEMBERS = st.sampled_from(
     "cluster clusters tasks task service services taskDefinition container overrides tags "
     "capacityProviderStrategy KeyId CiphertextBlob EncryptionContext Target DocumentName RoleName "
     "PolicyArn GroupId GroupIds resourceArn logGroupName logGroupIdentifier RoleArn Path "
-    "taskRoleArn tagKeys name".split()
+    "taskRoleArn tagKeys name Bucket Key CopySource".split()
 )
 _value = st.recursive(
     st.none() | st.integers() | st.text(max_size=6) | st.binary(max_size=4),
