@@ -81,7 +81,8 @@ class Authorizer:
         Raises:
             ApiError: access is denied, in the form of the action's service.
         """
-        await self._hold(caller, Need(action, (resource,), _tuples(context)))
+        need = Need(action, (resource,), _tuples(context))
+        await self._hold(caller, action.partition(":")[0], need)
 
     async def admit(
         self, caller: Caller, service: str, operation: str, given: Mapping[str, Any]
@@ -122,7 +123,7 @@ class Authorizer:
         if service == "ecs" and operation in ROLE_READERS and isinstance(definition, str):
             roles = await self.facts.roles_of(definition, caller.region)
         for need in needs(request, roles):
-            await self._hold(caller, need)
+            await self._hold(caller, service, need)
 
     async def role_allows(
         self,
@@ -140,10 +141,9 @@ class Authorizer:
         whole = context_of(context, entity_context(entity, self._account.account_id, resource))
         return evaluate(entity.policies, action, resource, whole, entity.boundary).allowed
 
-    async def _hold(self, caller: Caller, need: Need) -> None:
+    async def _hold(self, caller: Caller, service: str, need: Need) -> None:
         if not self.enabled:
             return
-        service = need.action.partition(":")[0]
         identity = await self._identities.resolve(caller.access_key, service)
         if identity.administrator:
             return
@@ -162,7 +162,7 @@ class Authorizer:
             )
         refused = _refused(verdicts, either=need.action in EITHER)
         if refused is not None:
-            raise refusal(identity.arn, need.action, *refused)
+            raise refusal(service, identity.arn, need.action, *refused)
 
     async def _resources(self, need: Need, region: str) -> list[str]:
         found = list(need.resources)
@@ -240,16 +240,17 @@ def _caller_context(identity: Identity, entity: Entity, account_id: str, region:
     return context_of(known, entity_context(entity, account_id))
 
 
-def refusal(arn: str, action: str, resource: str, verdict: Verdict) -> ApiError:
-    """The error for a denied call, in the form and wording of the action's service."""
+def refusal(service: str, arn: str, action: str, resource: str, verdict: Verdict) -> ApiError:
+    """The error for a denied call, in the form and wording of the service that was called."""
     place = "a permissions boundary" if verdict.boundary else "an identity-based policy"
     reason = f"with an explicit deny in {place}"
     if verdict.decision != "explicitDeny":
         kind = "permissions boundary" if verdict.boundary else "identity-based policy"
         reason = f"because no {kind} allows the {action} action"
-    service = action.partition(":")[0]
-    shown = f'"{resource}"' if service == "s3" else resource
-    text = f"User: {arn} is not authorized to perform: {action} on resource: {shown} {reason}"
+    shown = f' on resource: "{resource}"' if service == "s3" else f" on resource: {resource}"
+    if resource == "*" and service in ("s3", "ec2"):
+        shown = ""
+    text = f"User: {arn} is not authorized to perform: {action}{shown} {reason}"
     if service == "ec2":
         text = f"You are not authorized to perform this operation. {text}"
         return ApiError("UnauthorizedOperation", text, 403)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROLE_READERS", "keys", "passed", "resources"]
 
-ROLE_READERS = frozenset("RunTask StartTask CreateService UpdateService".split())
+ROLE_READERS = frozenset({"RunTask", "StartTask"})
 """Calls that hand the roles of a task definition to ECS."""
 
 _STARTERS = frozenset("RunTask StartTask CreateService".split())

@@ -44,7 +44,7 @@ def ssm_resources(request: Request) -> tuple[str, ...]:
             found.append(arn)
         return tuple(found)
     session = given.get("SessionId")
-    return (request.arn(f"session/{session}"),) if session else ("*",)
+    return (request.arn(f"session/{session}" if session else "*"),)
 
 
 def kms_resources(request: Request) -> tuple[str, ...]:
@@ -105,12 +105,15 @@ _IAM_MEMBERS = {
     "InstanceProfileName": "instance-profile",
     "PolicyName": "policy",
 }
+_LISTS = {"ListRoles": "role/", "ListUsers": "user/", "ListGroups": "group/"}
 _OWN = re.compile(r"(Get|List|Create|Update|Delete|Change).*(User|AccessKeys?|Password)$")
 
 
 def iam_resources(request: Request) -> tuple[str, ...]:
     """The entity or policy; a user's own when none is named."""
     given = request.given
+    if request.operation in _LISTS:
+        return (request.global_arn(_LISTS[request.operation]),)
     path = given.get("Path", "/") if request.operation.startswith("Create") else "/"
     for member, kind in _IAM_MEMBERS.items():
         if member in given:

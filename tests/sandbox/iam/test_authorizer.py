@@ -281,7 +281,7 @@ async def test_a_role_may_be_handed_to_ecs_only_if_allowed(desk: Desk) -> None:
     to_ecs = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
     key = desk.account.user("dev", allow("ecs:RunTask"))
     error = await desk.denied(key, "ecs", "RunTask", taskDefinition="web")
-    assert (error.code, "iam:PassRole" in error.message) == ("AccessDenied", True)
+    assert (error.code, "iam:PassRole" in error.message) == ("AccessDeniedException", True)
     other = desk.account.user("ops", allow("ecs:RunTask"), allow("iam:PassRole", role,
                                                                 Condition=to_ecs))  # fmt: skip
     desk.authorizer.changed()
@@ -313,6 +313,8 @@ async def test_each_service_refuses_in_its_own_form(desk: Desk) -> None:
     ec2 = await desk.denied(key, "ec2", "DeleteSecurityGroup", GroupId="sg-1")
     assert (ec2.code, ec2.status) == ("UnauthorizedOperation", 403)
     assert ec2.message.startswith("You are not authorized to perform this operation. User: arn:")
+    every = await desk.denied(key, "ec2", "DescribeVpcs")
+    assert "perform: ec2:DescribeVpcs because no identity-based policy" in every.message
     iam = await desk.denied(key, "iam", "CreateRole", RoleName="r")
     assert (iam.code, iam.status) == ("AccessDenied", 403)
     s3 = await desk.denied(key, "s3", "PutObject", Bucket="b", Key="k")

@@ -106,7 +106,9 @@ def test_sessions() -> None:
     assert resources("ssm", "StartSession", Target="i-1")[0].endswith(":instance/i-1")
     mine = f"arn:aws:ssm:us-east-1:{ACCOUNT}:session/s-1"
     assert resources("ssm", "TerminateSession", SessionId="s-1") == (mine,)
-    assert resources("ssm", "DescribeSessions", State="Active") == ("*",)
+    assert resources("ssm", "DescribeSessions", State="Active") == (
+        f"arn:aws:ssm:us-east-1:{ACCOUNT}:*",
+    )
 
 
 def test_keys() -> None:
@@ -147,7 +149,8 @@ def test_iam_ec2_and_sts() -> None:
     iam = f"arn:aws:iam::{ACCOUNT}:"
     assert resources("iam", "CreateRole", RoleName="r", Path="/p/") == (iam + "role/p/r",)
     assert resources("iam", "GetUser") == (iam + "user/dev",)
-    assert resources("iam", "ListRoles") == ("*",)
+    assert resources("iam", "ListRoles") == (iam + "role/",)
+    assert resources("iam", "ListPolicies") == ("*",)
     attach = needs(request("iam", "AttachRolePolicy", RoleName="r", PolicyArn="arn:p"))[0]
     assert attach.resources == (iam + "role/r",)
     assert attach.context == {"iam:PolicyARN": ("arn:p",)}
