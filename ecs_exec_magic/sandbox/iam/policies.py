@@ -6,6 +6,7 @@ Knows statements, actions, resources and context. Never knows where policies are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .patterns import Context, arn_matches, matches, pattern, variables
@@ -67,20 +68,11 @@ def evaluate(
         context: see :func:`~.patterns.context_of`.
         boundary: the permissions boundary; what it does not allow is not allowed.
     """
-    own = _applying(policies, action, resource, context)
-    limits = _applying(boundary or (), action, resource, context)
-    missing = tuple(
-        sorted(
-            {
-                key
-                for policy in (*policies, *(boundary or ()))
-                for statement in policy.statements
-                if _about(statement, action, resource, context)
-                for key in _keys(statement)
-                if key not in context
-            }
-        )
-    )
+    speaking = _speaking(policies, action, resource, context)
+    limiting = _speaking(boundary or (), action, resource, context)
+    own, limits = _applying(speaking, context), _applying(limiting, context)
+    asked = {key for match in (*speaking, *limiting) for key in _keys(match.statement)}
+    missing = tuple(sorted(key for key in asked if key not in context))
     for found, limited in ((own, False), (limits, True)):
         denials = tuple(match for match in found if not match.statement.allow)
         if denials:
@@ -90,28 +82,40 @@ def evaluate(
     return Verdict("allowed" if own else "implicitDeny", tuple(own), missing)
 
 
-def _applying(
+def _speaking(
     policies: Sequence[Policy], action: str, resource: str, context: Context
 ) -> list[Match]:
+    """The statements about an action and a resource, whatever their conditions."""
     return [
         Match(policy.name, statement)
         for policy in policies
         for statement in policy.statements
         if _about(statement, action, resource, context)
-        and all(condition.holds(context) for condition in statement.conditions)
+    ]
+
+
+def _applying(found: Sequence[Match], context: Context) -> list[Match]:
+    """Those whose conditions hold."""
+    return [
+        match
+        for match in found
+        if all(condition.holds(context) for condition in match.statement.conditions)
     ]
 
 
 def _about(statement: Statement, action: str, resource: str, context: Context) -> bool:
-    """Whether a statement speaks of an action and a resource, its conditions aside."""
-    lowered = action.lower()
-    named = any(matches(pattern(one) or (), lowered) for one in statement.actions)
-    if named == statement.other_actions:
+    if _named(statement.actions, action.lower()) == statement.other_actions:
         return False
     source = context if statement.variables else None
     wanted = (pattern(one, source) for one in statement.resources)
     inside = any(one is not None and arn_matches(one, resource) for one in wanted)
     return inside != statement.other_resources
+
+
+@lru_cache(maxsize=4096)
+def _named(actions: tuple[str, ...], action: str) -> bool:
+    """Whether an action is among patterns; AWS's own policies list more than a thousand."""
+    return any(matches(pattern(one) or (), action) for one in actions)
 
 
 def _keys(statement: Statement) -> list[str]:
