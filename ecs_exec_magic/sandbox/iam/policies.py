@@ -71,7 +71,16 @@ def evaluate(
     speaking = _speaking(policies, action, resource, context)
     limiting = _speaking(boundary or (), action, resource, context)
     own, limits = _applying(speaking, context), _applying(limiting, context)
-    asked = {key for match in (*speaking, *limiting) for key in _keys(match.statement)}
+    asked = {
+        key
+        for policy in (*policies, *(boundary or ()))
+        for statement in policy.statements
+        if statement.variables and _of_action(statement, action)
+        for one in statement.resources
+        for key in variables(one)
+    }
+    for match in (*speaking, *limiting):
+        asked.update(key for each in match.statement.conditions for key in each.needed())
     missing = tuple(sorted(key for key in asked if key not in context))
     for found, limited in ((own, False), (limits, True)):
         denials = tuple(match for match in found if not match.statement.allow)
@@ -90,7 +99,7 @@ def _speaking(
         Match(policy.name, statement)
         for policy in policies
         for statement in policy.statements
-        if _about(statement, action, resource, context)
+        if _of_action(statement, action) and _of_resource(statement, resource, context)
     ]
 
 
@@ -103,9 +112,11 @@ def _applying(found: Sequence[Match], context: Context) -> list[Match]:
     ]
 
 
-def _about(statement: Statement, action: str, resource: str, context: Context) -> bool:
-    if _named(statement.actions, action.lower()) == statement.other_actions:
-        return False
+def _of_action(statement: Statement, action: str) -> bool:
+    return _named(statement.actions, action.lower()) != statement.other_actions
+
+
+def _of_resource(statement: Statement, resource: str, context: Context) -> bool:
     source = context if statement.variables else None
     wanted = (pattern(one, source) for one in statement.resources)
     inside = any(one is not None and arn_matches(one, resource) for one in wanted)
@@ -116,10 +127,3 @@ def _about(statement: Statement, action: str, resource: str, context: Context) -
 def _named(actions: tuple[str, ...], action: str) -> bool:
     """Whether an action is among patterns; AWS's own policies list more than a thousand."""
     return any(matches(pattern(one) or (), action) for one in actions)
-
-
-def _keys(statement: Statement) -> list[str]:
-    keys = [key for condition in statement.conditions for key in condition.needed()]
-    if statement.variables:
-        keys += [name for resource in statement.resources for name in variables(resource)]
-    return keys

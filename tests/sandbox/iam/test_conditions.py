@@ -14,7 +14,7 @@ from ecs_exec_magic.sandbox.iam.documents import parse
 from ecs_exec_magic.sandbox.iam.patterns import context_of
 from ecs_exec_magic.sandbox.iam.policies import evaluate
 
-from .practice import allow, document
+from .practice import allow, calm, document
 
 
 def holds(name: str, wanted: str | list[str], context: dict[str, Any]) -> bool:
@@ -103,6 +103,7 @@ def test_names_of_operators() -> None:
 _values = st.lists(st.sampled_from("abc"), max_size=4)
 
 
+@calm
 @given(_values, st.lists(st.sampled_from("abc"), min_size=1, max_size=3))
 def test_sets_of_values(given_: list[str], wanted: list[str]) -> None:
     context = {"k": given_} if given_ else {}
@@ -112,6 +113,7 @@ def test_sets_of_values(given_: list[str], wanted: list[str]) -> None:
     assert holds("ForAnyValue:StringNotEquals", wanted, context) == bool(set(given_) - set(wanted))
 
 
+@calm
 @given(st.sampled_from(["String", "StringLike"]), st.text("ab*", max_size=4),
        st.text("ab", max_size=4))  # fmt: skip
 def test_negations_are_opposites(kind: str, wanted: str, given_: str) -> None:
@@ -121,6 +123,7 @@ def test_negations_are_opposites(kind: str, wanted: str, given_: str) -> None:
     assert holds(names[0], wanted, context) != holds(names[1], wanted, context)
 
 
+@calm
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3),
        st.decimals(allow_nan=False, allow_infinity=False, places=3))  # fmt: skip
 def test_numbers_are_in_order(wanted: Decimal, given_: Decimal) -> None:
@@ -129,6 +132,7 @@ def test_numbers_are_in_order(wanted: Decimal, given_: Decimal) -> None:
     assert holds("NumericGreaterThanEquals", str(wanted), context) == (given_ >= wanted)
 
 
+@calm
 @given(st.sampled_from([*_POSITIVE, *_NEGATED, "DateLessThan", "DateNotEquals", "NumericEquals"]),
        st.text(max_size=20), st.text(max_size=20))  # fmt: skip
 def test_no_value_is_an_accident(name: str, wanted: str, given_: str) -> None:

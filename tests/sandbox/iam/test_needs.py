@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from ecs_exec_magic.sandbox.iam.permissions import needs
 from ecs_exec_magic.sandbox.iam.requests import Request
 
+from .practice import calm
+
 ACCOUNT = "123456789012"
 ECS = f"arn:aws:ecs:us-east-1:{ACCOUNT}:"
 TASK = "0123456789abcdef0123456789abcdef"
@@ -223,6 +225,7 @@ _value = st.recursive(
 )
 
 
+@calm
 @given(st.sampled_from(_OPERATIONS), st.dictionaries(_MEMBERS, _value, max_size=5))
 def test_nothing_that_comes_is_an_accident(name: tuple[str, str], given_: dict[str, Any]) -> None:
     for need in needs(request(*name, **given_)):

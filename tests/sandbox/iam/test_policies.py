@@ -27,7 +27,7 @@ from ecs_exec_magic.sandbox.iam.patterns import (
 )
 from ecs_exec_magic.sandbox.iam.policies import Verdict, evaluate
 
-from .practice import allow, deny, document
+from .practice import allow, calm, deny, document
 
 CLUSTER = "arn:aws:ecs:us-east-1:123456789012:cluster/demo"
 
@@ -50,12 +50,14 @@ def in_arn(wanted: str, arn: str) -> bool:
 _letters = st.text("ab:/.*?", max_size=12)
 
 
+@calm
 @given(_letters, st.text("ab:/.", max_size=12))
 def test_wildcards_are_what_a_regular_expression_says(wanted: str, text: str) -> None:
     expression = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in wanted)
     assert fits(wanted, text) == bool(re.fullmatch(expression, text, re.DOTALL))
 
 
+@calm
 @given(st.text(max_size=30))
 def test_everything_fits_a_star_and_itself(text: str) -> None:
     assert fits("*", text)
@@ -100,6 +102,7 @@ def test_resources(wanted: str, arn: str, expected: bool) -> None:
     assert in_arn(wanted, arn) is expected
 
 
+@calm
 @given(st.lists(st.text("ab/-", min_size=1, max_size=6), min_size=6, max_size=6))
 def test_an_arn_is_in_itself_and_in_its_beginnings(parts: list[str]) -> None:
     parts[0] = "arn"
@@ -125,7 +128,7 @@ def test_variables_bring_no_wildcards() -> None:
     assert not decide(statement, action="ssm:TerminateSession", resource=mine,
                       **{"aws:username": "*"}).allowed  # fmt: skip
     lost = decide(statement, action="ssm:TerminateSession", resource=mine)
-    assert lost.decision == "implicitDeny"
+    assert (lost.decision, lost.missing) == ("implicitDeny", ("aws:username",))
 
 
 def test_a_default_stands_in() -> None:
@@ -222,6 +225,7 @@ def _policies(statements: list[Any]) -> list[Policy]:
     return [parse(document(one), str(number)) for number, one in enumerate(statements)]
 
 
+@calm
 @given(st.lists(_statements, max_size=6), _contexts, st.randoms())
 def test_order_does_not_matter(statements: list[Any], context: Any, random: Any) -> None:
     known = context_of(context)
@@ -231,6 +235,7 @@ def test_order_does_not_matter(statements: list[Any], context: Any, random: Any)
     assert before == after
 
 
+@calm
 @given(st.lists(_statements, max_size=6), _statements, _contexts)
 def test_more_denials_never_allow_and_more_allowances_never_deny(
     statements: list[Any], more: Any, context: Any
@@ -245,6 +250,7 @@ def test_more_denials_never_allow_and_more_allowances_never_deny(
         assert (before.decision == "explicitDeny") == (after.decision == "explicitDeny")
 
 
+@calm
 @given(st.lists(_statements, max_size=5), _contexts)
 def test_decided_by_statements_of_one_effect(statements: list[Any], context: Any) -> None:
     verdict = evaluate(_policies(statements), "ecs:RunTask", CLUSTER, context_of(context))
@@ -255,6 +261,7 @@ def test_decided_by_statements_of_one_effect(statements: list[Any], context: Any
     )
 
 
+@calm
 @given(st.lists(_statements, max_size=4), st.lists(_statements, max_size=4), _contexts)
 def test_a_boundary_never_adds(own: list[Any], limit: list[Any], context: Any) -> None:
     known = context_of(context)
@@ -375,6 +382,7 @@ _json = st.recursive(
 )
 
 
+@calm
 @given(_json)
 def test_any_json_is_a_policy_or_an_error_that_says_why(value: Any) -> None:
     try:
@@ -385,6 +393,7 @@ def test_any_json_is_a_policy_or_an_error_that_says_why(value: Any) -> None:
         evaluate([policy], "ecs:RunTask", CLUSTER, {})
 
 
+@calm
 @given(st.text(max_size=40))
 def test_any_text_is_a_policy_or_an_error(text: str) -> None:
     assert check_document(text) is not None

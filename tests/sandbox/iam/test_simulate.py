@@ -16,7 +16,7 @@ from ecs_exec_magic.sandbox.iam.documents import parse
 from ecs_exec_magic.sandbox.iam.identity import SANDBOX_KEY
 from ecs_exec_magic.sandbox.iam.simulate import _place
 
-from .practice import REGION, MotoAccount, allow, deny, document
+from .practice import REGION, MotoAccount, allow, calm, deny, document
 
 ME = Caller(SANDBOX_KEY, REGION)
 CLUSTER = "arn:aws:ecs:us-east-1:123456789012:cluster/demo"
@@ -196,6 +196,7 @@ async def test_what_the_simulator_refuses(
     assert caught.value.code == code and words in caught.value.message
 
 
+@calm
 @given(st.text(max_size=30))
 def test_no_marker_is_an_accident(marker: str) -> None:
     try:
