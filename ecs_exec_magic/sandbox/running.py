@@ -12,7 +12,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import image
 from .faults import Counters, Faults
 from .pace import PACES
 from .runtimes import SandboxUnavailable, choose
@@ -48,9 +47,7 @@ class Sandbox:
             target=self._run, name="ecs-exec-magic-sandbox", daemon=True
         )
         try:
-            probe = image.build(self._root / "probe", image.SIDECAR, "probe", "10.0.0.1")
-            chosen = choose(runtime, probe)
-            shutil.rmtree(self._root / "probe")
+            chosen = choose(runtime)
             from .server import Server
 
             self.runtime = chosen.name

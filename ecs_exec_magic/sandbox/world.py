@@ -7,12 +7,13 @@ frames.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING
 
 from . import image as images
 from . import pages
-from .containers import Container
+from .local import LocalContainer
 from .model import ContainerState, State, Task
 from .seed import seed
 
@@ -41,7 +42,7 @@ class World:
         self._root = root
         self._runtime = runtime
         self._pace = pace
-        self._containers: dict[str, Container] = {}
+        self._containers: dict[str, LocalContainer] = {}
         self._servers: dict[str, pages.PageServer] = {}
         self._lives: set[asyncio.Task[None]] = set()
 
@@ -50,11 +51,11 @@ class World:
         for task in seed(self.state, self.image_names):
             await self._publish(task)
 
-    def container(self, task: Task, container: ContainerState) -> Container:
+    def container(self, task: Task, container: ContainerState) -> LocalContainer:
         """What runs for a container of a task; nothing is started yet."""
         known = self._containers.get(container.runtime_id)
         if known is None:
-            known = Container(
+            known = LocalContainer(
                 self._root / container.runtime_id,
                 images.IMAGES[container.image],
                 self._runtime,
@@ -80,7 +81,9 @@ class World:
                     if path.startswith(images.WEB_ROOT):
                         (self._root / container.runtime_id / path).write_text(text)
                 server = pages.PageServer(root)
-                container.host_port = await server.start()
+                listener = socket.create_server(("127.0.0.1", 0))
+                container.host_port = listener.getsockname()[1]
+                await server.start(listener)
                 self._servers[container.runtime_id] = server
 
     # lives of tasks
