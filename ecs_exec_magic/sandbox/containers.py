@@ -113,6 +113,11 @@ class Container(ABC):
 
     @property
     @abstractmethod
+    def eager(self) -> bool:
+        """Whether it is to start with its task, and not when it is first needed."""
+
+    @property
+    @abstractmethod
     def workdir(self) -> str:
         """Where commands start."""
 

@@ -101,6 +101,11 @@ class LocalContainer(Container):
         self._stopped = False
 
     @property
+    def eager(self) -> bool:
+        """Whether it is to start with its task: unless its main process is its image's own."""
+        return self._main_argv is not None and self._main_argv != list(self.image.main)
+
+    @property
     def workdir(self) -> str:
         """Where commands start."""
         if self._runtime.isolated:
@@ -320,7 +325,7 @@ class LocalContainer(Container):
     async def _stop(self, grace: float) -> int:
         if self._starting is not None:
             await asyncio.gather(self._starting, return_exceptions=True)
-        code = TERMINATED
+        code = 0 if self.image.main else TERMINATED
         if self._main is not None and self._watching is not None:
             await self.kill(self._main, signal.SIGTERM)
             await asyncio.wait([self._main.ended], timeout=grace)

@@ -91,7 +91,9 @@ class Pod:
                 self._proxies.append(proxy)
                 self.host_ports[spec.name, port] = await proxy.start()
         self._starting = [
-            asyncio.ensure_future(self._start(spec)) for spec in self._specs if spec.has_own_main
+            asyncio.ensure_future(self._start(name))
+            for name, container in self._backend.containers.items()
+            if container.eager
         ]
         try:
             await asyncio.gather(*self._starting)
@@ -99,11 +101,11 @@ class Pod:
             await self.stop(0)
             raise
 
-    async def _start(self, spec: ContainerSpec) -> None:
+    async def _start(self, name: str) -> None:
         try:
-            await self.container(spec.name).start()
+            await self.container(name).start()
         except StartError as error:
-            raise PodError(spec.name, _WORDS.format(error)) from None
+            raise PodError(name, _WORDS.format(error)) from None
 
     async def stop(self, grace: float = 30.0) -> dict[str, int]:
         """End every container and remove every trace; return the exit codes.

@@ -40,6 +40,7 @@ __all__ = [
 GUARDED_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")
 """What root of the host could otherwise write to from within a container."""
 
+
 class SandboxUnavailable(RuntimeError):
     """The practice cluster cannot run here as asked; one line says what would help."""
 
@@ -197,9 +198,9 @@ def choose(name: str, pull: bool = True) -> Runtime:
     reasons: list[str] = []
     for candidate in _candidates(name, pull, reasons):
         try:
-            if isinstance(candidate, LocalRuntime):
-                _try(candidate)
+            _try(candidate)
         except SandboxUnavailable as error:
+            candidate.close()
             reasons.append(str(error))
         else:
             return candidate
