@@ -79,7 +79,7 @@ class Runtime(ABC):
     def pod(self, root: Path, specs: Sequence[ContainerSpec], events: Events) -> Backend:
         """Make the containers of a task; nothing is started yet."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most hold nothing
         """Let go of what it holds, when every container has stopped. Blocks for moments."""
 
 

@@ -27,8 +27,8 @@ __all__ = ["archive", "name_of"]
 _REPOSITORY = "localhost/ecs-exec-magic/small"
 _FORMAT = "1"
 _PROGRAMS = (
-    "sh bash cat ls cp mv rm mkdir rmdir ln chmod chown touch stat readlink realpath mktemp df du dd "
-    "echo printf test true false sleep date env printenv id whoami hostname uname nproc tty stty "
+    "sh bash cat ls cp mv rm mkdir rmdir ln chmod chown touch stat readlink realpath mktemp df du "
+    "dd echo printf test true false sleep date env printenv id whoami hostname uname nproc tty stty "
     "head tail tac wc sort uniq cut tr tee paste join comm nl fold split csplit od base64 cksum "
     "md5sum sha1sum sha256sum sha512sum seq shuf expr basename dirname pwd yes timeout nice nohup "
     "grep egrep fgrep sed awk find xargs diff cmp tar gzip gunzip zcat ps kill pgrep pkill free "
@@ -95,16 +95,17 @@ def archive(kind: images.Image) -> Iterator[Path]:
             for name, source in programs.items():
                 placed.add(name)
                 tar.add(source, f"{places['bin']}/{name}", filter=_as_root)
-            for library in sorted(_libraries(sorted(set(programs.values())))):
-                _add_library(tar, library, linked)
+            libraries = _libraries(sorted(set(programs.values())))
+            for place, source in {
+                _place(library, linked): library for library in libraries
+            }.items():
+                tar.add(os.path.realpath(source), place, filter=_as_root)
             _add_busybox(tar, placed, places["bin"])
         yield path
 
 
-def _add_library(tar: tarfile.TarFile, library: str, linked: set[str]) -> None:
-    top = library.split("/")[1]
-    place = f"usr{library}" if top in linked else library[1:]
-    tar.add(os.path.realpath(library), place, filter=_as_root)
+def _place(library: str, linked: set[str]) -> str:
+    return f"usr{library}" if library.split("/")[1] in linked else library[1:]
 
 
 def _add_busybox(tar: tarfile.TarFile, placed: set[str], place: str) -> None:

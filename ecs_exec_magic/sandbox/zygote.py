@@ -491,7 +491,7 @@ def main() -> int:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 try:
                     _serve(_Channel(link), request, handles)
-                except BaseException:
+                except BaseException:  # noqa: BLE001  # nothing may run on in the fork
                     sys.excepthook(*sys.exc_info())
                 finally:
                     os._exit(0)
