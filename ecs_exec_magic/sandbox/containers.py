@@ -10,13 +10,13 @@ import fcntl
 import struct
 import termios
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
     import socket
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "KILLED",

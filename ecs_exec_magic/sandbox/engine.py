@@ -39,6 +39,7 @@ _THREADS = 8
 _PULL_LIMIT = 20.0  # seconds
 _PROBE_LIMIT = 5
 _CALL_LIMIT = 60
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PRIVATE = re.compile(r"\d{12}\.dkr\.ecr\.")
 """Registries of accounts: the practice account's do not exist, others need a login."""
 
@@ -53,10 +54,12 @@ class Engine:
     Args:
         url: its socket, ``unix://`` or ``tcp://``.
         client: the SDK's client for it.
+        is_podman: whether it is Podman, which does some things otherwise.
         pull: whether it may fetch images.
     """
 
-    def __init__(self, url: str, client: DockerClient, pull: bool) -> None:
+    def __init__(self, url: str, client: DockerClient, *, is_podman: bool, pull: bool) -> None:
+        self.is_podman = is_podman
         self.client = client
         self.api = client.api
         self.owner = _owner()
@@ -144,16 +147,18 @@ class Engine:
                 with small_image.archive(kind) as path:
                     repository, _, version = tag.rpartition(":")
                     answer = self.api.import_image_from_file(str(path), repository, version)
-                if not self._has(tag):
+                made = _DIGEST.search(answer)
+                if made is None:
                     raise EngineError(f"the small image could not be made: {answer.strip()[:200]}")
+                self.api.tag(made.group(), repository, version)  # Podman 4.3 takes no tag above
         return tag, True
 
     def _has(self, name: str) -> bool:
         import docker.errors
 
         try:
-            self.api.inspect_image(name)
-        except (docker.errors.NotFound, docker.errors.APIError):
+            self.client.images.get(name)
+        except docker.errors.APIError:
             return False
         return True
 
@@ -384,7 +389,7 @@ def connect(name: str, pull: bool) -> EngineRuntime:
                 client.close()
                 continue
             client.api.timeout = _CALL_LIMIT
-            engine = Engine(url, client, pull)
+            engine = Engine(url, client, is_podman=found == "podman", pull=pull)
             engine.sweep()
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             reasons.append(f"{url}: {str(error).splitlines()[0]}")

@@ -180,6 +180,8 @@ class EngineContainer(Container):
             host["port_bindings"] = dict.fromkeys(spec.ports, ("127.0.0.1",))
         else:
             host["network_mode"] = f"container:{network}"
+            if self._engine.is_podman:  # Docker gives the other container's and takes none
+                settings["hostname"] = spec.hostname
         if spec.entry_point:
             settings["entrypoint"] = list(spec.entry_point)
         workdir = spec.working_directory or (self._kind.workdir if stand_in else "")
@@ -395,8 +397,8 @@ class EngineContainer(Container):
                     await asyncio.wait([self._watching], timeout=limit)
             if not self._watching.done():
                 self._watching.cancel()
-            code = (await asyncio.gather(self._watching, return_exceptions=True))[0]
-            code = code if isinstance(code, int) else KILLED
+            (result,) = await asyncio.gather(self._watching, return_exceptions=True)
+            code = result if isinstance(result, int) else KILLED
         await self._remove()
         for task in list(self._streaming):
             task.cancel()

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import sys
 from typing import TYPE_CHECKING, Any
 
 from . import image as images
 from .containers import TERMINATED, Container, Events, Process, StartError
 from .forks import ForkError, Link
+from .leftovers import remove
 from .networks import HostNetwork, Network, PrivateNetwork
 from .pages import PageServer
 
@@ -343,7 +342,7 @@ class LocalContainer(Container):
             self._network.close()
         if self._starting is not None and self._ready is not None:
             await self._runtime.server.release()
-        await asyncio.get_running_loop().run_in_executor(None, _remove, self.root)
+        await asyncio.get_running_loop().run_in_executor(None, remove, self.root)
         return code
 
 
@@ -389,24 +388,4 @@ class LocalPod:
     async def close(self) -> None:
         """Let go of the network and the directory."""
         self._network.close()
-        await asyncio.get_running_loop().run_in_executor(None, _remove, self._root)
-
-
-def _remove(root: Path) -> None:
-    if root.exists():
-        if sys.version_info >= (3, 12):
-            shutil.rmtree(root, onexc=_open_up)
-        else:
-            shutil.rmtree(root, onerror=_open_up)
-
-
-def _open_up(function: Any, path: str, _error: Any) -> None:
-    """A directory that its owner may not enter is still ours to remove."""
-    parent = os.path.dirname(path)
-    for directory in (parent, path):
-        if os.path.isdir(directory) and not os.path.islink(directory):
-            os.chmod(directory, 0o700)
-    if function in (os.scandir, os.listdir, os.open):
-        shutil.rmtree(path, ignore_errors=True)
-    elif os.path.lexists(path):
-        function(path)
+        await asyncio.get_running_loop().run_in_executor(None, remove, self._root)

@@ -11,18 +11,18 @@ import concurrent.futures
 import os
 import shutil
 import sys
-import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .containers import ContainerSpec, Events, StartError
 from .forks import ForkServer
+from .leftovers import Home
 from .local import LocalPod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from .containers import Backend
     from .image import Layout
@@ -151,8 +151,8 @@ def _try(runtime: Runtime) -> None:
 
     async def attempt() -> None:
         spec = ContainerSpec("probe", "probe", "probe", "10.0.0.1")
-        with tempfile.TemporaryDirectory(prefix="ecs-exec-magic-probe-") as directory:
-            backend = runtime.pod(Path(directory, "pod"), [spec], Events(_ignore, _ignore))
+        with Home() as directory:
+            backend = runtime.pod(directory / "pod", [spec], Events(_ignore, _ignore))
             container = backend.containers["probe"]
             try:
                 process = await container.spawn(["true"], container.environment(), "separate")

@@ -13,14 +13,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import image as images
+from .leftovers import Home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["archive", "name_of"]
 
@@ -28,9 +28,9 @@ _REPOSITORY = "localhost/ecs-exec-magic/small"
 _FORMAT = "1"
 _PROGRAMS = (
     "sh bash cat ls cp mv rm mkdir rmdir ln chmod chown touch stat readlink realpath mktemp df du "
-    "dd echo printf test true false sleep date env printenv id whoami hostname uname nproc tty stty "
-    "head tail tac wc sort uniq cut tr tee paste join comm nl fold split csplit od base64 cksum "
-    "md5sum sha1sum sha256sum sha512sum seq shuf expr basename dirname pwd yes timeout nice nohup "
+    "dd echo printf test true false sleep date env printenv id whoami hostname uname nproc tty "
+    "stty head tail tac wc sort uniq cut tr tee paste join comm nl fold split csplit od base64 "
+    "cksum md5sum sha1sum sha256sum sha512sum seq shuf expr basename dirname pwd yes timeout nice nohup "
     "grep egrep fgrep sed awk find xargs diff cmp tar gzip gunzip zcat ps kill pgrep pkill free "
     "uptime top script mkfifo truncate dash setsid flock getent which curl nginx more less"
 ).split()
@@ -81,10 +81,10 @@ def archive(kind: images.Image) -> Iterator[Path]:
     missing = [name for name in _NEEDED if name not in programs]
     if sys.platform != "linux" or missing:
         raise OSError("this host has no programs for a small image")
-    with tempfile.TemporaryDirectory(prefix="ecs-exec-magic-image-") as directory:
-        root = Path(directory, "root")
+    with Home() as directory:
+        root = directory / "root"
         images.build(root, kind, "localhost", "127.0.0.1")
-        path = Path(directory, "image.tar")
+        path = directory / "image.tar"
         with tarfile.open(path, "w") as tar:
             tar.add(root, "/", filter=_as_root)
             linked = {

@@ -367,11 +367,12 @@ class _Container:
         self.channel.send({"ready": True})
         self.reap()  # what ended before the signal had a handler
         while self.keeper or not enclosed:
-            ready, _, _ = select.select([self.channel.link, self._wake], [], [])
+            link = self.channel.link.fileno()
+            ready, _, _ = select.select([link, self._wake], [], [])
             if self._wake in ready:
                 os.read(self._wake, 4096)
                 self.reap()
-            if self.channel.link in ready:
+            if link in ready:
                 messages = self.channel.receive()
                 if messages is None:
                     return
