@@ -34,11 +34,12 @@ class BatchPlugin:
     async def run(self) -> str:
         """Run the command, send its output and, with separate streams, its exit code."""
         agent = self._agent
-        env = agent.container.environment()
-        env["TERM"] = "xterm-256color"
-        env.setdefault("LANG", "C.UTF-8")
         mode = "separate" if agent.plan.separate else "merged"
         try:
+            await agent.container.start()
+            env = agent.container.environment()
+            env["TERM"] = "xterm-256color"
+            env.setdefault("LANG", "C.UTF-8")
             process = await agent.container.spawn(command_words(agent), env, mode)
         except StartError as error:
             if agent.plan.separate:

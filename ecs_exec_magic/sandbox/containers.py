@@ -1,36 +1,88 @@
-"""Practice containers: isolated places in which commands run.
+"""Practice containers: what the rest of the sandbox knows of one.
 
-Knows how to start a container, run processes in it and remove every trace. Never knows sessions,
-frames or AWS.
+Knows the words: container, process, main process. Never knows how a container is isolated, nor
+sessions, frames or AWS.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import shutil
-import socket
+import fcntl
 import struct
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from . import image as images
+import termios
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .runtimes import Enclosure, Runtime
+    import asyncio
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Container", "Process", "StartError"]
+__all__ = [
+    "KILLED",
+    "TERMINATED",
+    "Backend",
+    "Container",
+    "ContainerSpec",
+    "Events",
+    "Process",
+    "StartError",
+]
 
-_ZYGOTE = str(Path(__file__).with_name("zygote.py"))
-_START_LIMIT = 20.0  # seconds
+TERMINATED, KILLED = 143, 137
+"""Exit codes of a main process that SIGTERM or SIGKILL ended."""
 
 
 class StartError(Exception):
     """A process could not be started; the message is what Go's exec package would say."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """One container of a task definition, as far as running it goes.
+
+    Attributes:
+        name: unique in its task.
+        image: as the task definition names it.
+        hostname: its name within.
+        address: its private address, for ``/etc/hosts``.
+        environment: the task definition's variables, and what ECS adds.
+        entry_point: the definition's; None for the image's own.
+        command: the definition's; None for the image's own.
+        working_directory: where commands start; empty for the image's own.
+        read_only: whether the root file system cannot be written to.
+        init: whether the first process reaps orphans.
+        ports: what it listens on.
+        memory: limit in MiB, where the runtime can hold it.
+        essential: whether the task ends with it (the task's business, not the pod's).
+    """
+
+    name: str
+    image: str
+    hostname: str
+    address: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    entry_point: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    working_directory: str = ""
+    read_only: bool = False
+    init: bool = False
+    ports: tuple[int, ...] = ()
+    memory: int | None = None
+    essential: bool = True
+
+    @property
+    def has_own_main(self) -> bool:
+        """Whether the definition says what to run."""
+        return bool(self.entry_point or self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What becomes of main processes' output and ends; both get the container's name first."""
+
+    on_output: Callable[[str, bytes], object]
+    on_exit: Callable[[str, int], object]
 
 
 @dataclass(slots=True)
@@ -39,7 +91,8 @@ class Process:
 
     Attributes:
         pid: its id as the helper knows it.
-        files: descriptors to read from: the terminal's master, or pipes; the caller closes them.
+        files: descriptors to read from: the terminal's master (also written to), or pipes, or the
+            file of both streams; the caller closes them.
         ended: resolves to the wait status when the process has ended.
     """
 
@@ -47,105 +100,41 @@ class Process:
     files: list[int]
     ended: asyncio.Future[int]
 
+    async def resize(self, rows: int, cols: int) -> None:
+        """Set the terminal's size, in characters."""
+        packed = struct.pack("HHHH", rows & 0xFFFF, cols & 0xFFFF, 0, 0)
+        fcntl.ioctl(self.files[0], termios.TIOCSWINSZ, packed)
 
-class Container:
-    """One container, started when its first process is.
 
-    Args:
-        root: an empty or absent directory that becomes its root directory.
-        image: what it holds.
-        runtime: how it is isolated.
-        hostname: its name within.
-        address: its private address, for ``/etc/hosts``.
-        environment: further variables for every command.
-    """
+class Container(ABC):
+    """One container, started when it is first needed."""
 
-    def __init__(
-        self,
-        root: Path,
-        image: images.Image,
-        runtime: Runtime,
-        *,
-        hostname: str,
-        address: str,
-        environment: dict[str, str],
-    ) -> None:
-        self.root = root
-        self.image = image
-        self._runtime = runtime
-        self._hostname = hostname
-        self._address = address
-        self._environment = environment
-        self._starting: asyncio.Task[None] | None = None
-        self._enclosure: Enclosure | None = None
-        self._helper: subprocess.Popen[bytes] | None = None
-        self._link: socket.socket | None = None
-        self._pending = bytearray()
-        self._handles: list[int] = []
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._ready: asyncio.Future[None] | None = None
-        self._running: dict[int, asyncio.Future[int]] = {}
-        self._number = 0
-        self._stopped = False
+    name: str
 
     @property
+    @abstractmethod
+    def eager(self) -> bool:
+        """Whether it is to start with its task, and not when it is first needed."""
+
+    @property
+    @abstractmethod
     def workdir(self) -> str:
         """Where commands start."""
-        if self._runtime.isolated:
-            return self.image.workdir
-        return str(self.root / self.image.workdir[1:])
 
+    @abstractmethod
     def environment(self) -> dict[str, str]:
         """What the agent's environment is, before it adds its own variables (PROTOCOL 6.4)."""
-        env = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOSTNAME": self._hostname,
-            "HOME": "/root",
-            **self.image.environment,
-            **self._environment,
-        }
-        if not self._runtime.isolated:
-            env["PATH"] = os.environ.get("PATH") or env["PATH"]
-            env["HOME"] = str(self.root / "root")
-            env["TMPDIR"] = str(self.root / "tmp")
-        return env
 
+    @abstractmethod
     async def start(self) -> None:
-        """Start the container if it is not running yet."""
-        if self._stopped:
-            raise StartError("the container has stopped")
-        if self._starting is None:
-            self._starting = asyncio.ensure_future(self._start())
-        # The start belongs to the container, not to the session that asked first: cut off half
-        # way, it would leave processes that nobody knows of.
-        await asyncio.shield(self._starting)
+        """Start the container, and its main process, if they do not run yet.
 
-    async def _start(self) -> None:
-        loop = asyncio.get_running_loop()
-        layout = images.build(self.root, self.image, self._hostname, self._address)
-        self._enclosure = await loop.run_in_executor(
-            None, self._runtime.enclose, layout, self._hostname
-        )
-        ours = self._launch(self._enclosure)
-        self._ready = loop.create_future()
-        loop.add_reader(ours, self._on_readable)
-        await asyncio.wait_for(self._ready, _START_LIMIT)
+        Raises:
+            StartError: it could not be started, or it has stopped.
+        """
 
-    def _launch(self, enclosure: Enclosure) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._helper = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", _ZYGOTE, enclosure.entry],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                env={},
-                cwd="/",
-            )
-        ours.setblocking(False)
-        self._link = ours
-        return ours
-
-    async def spawn(self, argv: list[str], env: dict[str, str], mode: str) -> Process:
+    @abstractmethod
+    async def spawn(self, argv: Sequence[str], env: Mapping[str, str], mode: str) -> Process:
         """Start a process.
 
         Args:
@@ -157,137 +146,39 @@ class Container:
         Raises:
             StartError: it could not be started.
         """
-        await self.start()
-        if self._link is None:
-            raise StartError("the container has stopped")
-        loop = asyncio.get_running_loop()
-        self._number += 1
-        number = self._number
-        answer: asyncio.Future[dict[str, Any]] = loop.create_future()
-        self._waiting[number] = answer
-        await self._send(
-            {
-                "op": "spawn",
-                "id": number,
-                "argv": argv,
-                "env": env,
-                "cwd": self.workdir,
-                "mode": mode,
-            }
-        )
-        reply = await answer
-        if "error" in reply:
-            raise StartError(reply["error"])
-        for handle in reply["handles"]:
-            os.set_blocking(handle, False)
-        return Process(reply["pid"], reply["handles"], self._running[reply["pid"]])
 
+    @abstractmethod
     async def kill(self, process: Process, number: int) -> None:
         """Send a signal to a process, if it still runs."""
-        if self._link is not None and not process.ended.done():
-            await self._send({"op": "kill", "pid": process.pid, "signal": number})
 
-    async def _send(self, message: dict[str, Any]) -> None:
-        data = json.dumps(message).encode()
-        assert self._link is not None
-        await asyncio.get_running_loop().sock_sendall(
-            self._link, struct.pack(">I", len(data)) + data
-        )
+    @abstractmethod
+    async def has(self, program: str) -> bool:
+        """Whether a program is on its ``PATH``."""
 
-    def _on_readable(self) -> None:
-        assert self._link is not None
-        try:
-            data, handles, _flags, _address = socket.recv_fds(self._link, 1 << 16, 16)
-        except BlockingIOError:
-            return
-        except OSError:
-            data, handles = b"", []
-        self._handles += handles
-        if not data:
-            self._lost()
-            return
-        self._pending += data
-        while len(self._pending) >= 4:
-            size = struct.unpack_from(">I", self._pending)[0]
-            if len(self._pending) < 4 + size:
-                return
-            message = json.loads(self._pending[4 : 4 + size])
-            del self._pending[: 4 + size]
-            self._on_message(message)
+    @abstractmethod
+    async def connect(self, port: int) -> socket.socket:
+        """Return a non-blocking connection to a port inside the task's network.
 
-    def _on_message(self, message: dict[str, Any]) -> None:
-        count = message["fds"]
-        message["handles"], self._handles = self._handles[:count], self._handles[count:]
-        loop = asyncio.get_running_loop()
-        if "ready" in message:
-            if self._ready is not None and not self._ready.done():
-                self._ready.set_result(None)
-        elif "exit" in message:
-            ended = self._running.pop(message["exit"], None)
-            if ended is not None and not ended.done():
-                ended.set_result(message["status"])
-        else:
-            if "pid" in message:
-                self._running[message["pid"]] = loop.create_future()
-            answer = self._waiting.pop(message["id"])
-            if answer.done():  # nobody waits any more: end what was just started
-                for handle in message["handles"]:
-                    os.close(handle)
-            else:
-                answer.set_result(message)
+        Raises:
+            OSError: nothing listens there.
+            StartError: the container has stopped.
+        """
 
-    def _lost(self) -> None:
-        """The helper is gone, or we close it: nothing waits for ever."""
-        if self._link is not None:
-            asyncio.get_running_loop().remove_reader(self._link)
-            self._link.close()
-            self._link = None
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_result({"error": "the container has stopped", "handles": []})
-        for ended in self._running.values():
-            if not ended.done():
-                ended.set_result(9)
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(StartError("the container could not be entered"))
-        self._waiting.clear()
-        self._running.clear()
-        for handle in self._handles:
-            os.close(handle)
-        self._handles.clear()
+    @abstractmethod
+    async def stop(self, grace: float = 0.0) -> int:
+        """End every process of the container and remove its files; return the exit code.
 
-    async def stop(self) -> None:
-        """End every process of the container and remove its files."""
-        self._stopped = True
-        if self._starting is not None:
-            await asyncio.gather(self._starting, return_exceptions=True)
-        self._lost()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._stop_blocking)
-
-    def _stop_blocking(self) -> None:
-        if self._helper is not None:
-            try:
-                self._helper.wait(5)
-            except subprocess.TimeoutExpired:
-                self._helper.kill()
-                self._helper.wait()
-        if self._enclosure is not None:
-            self._enclosure.close()
-        if self.root.exists():
-            if sys.version_info >= (3, 12):
-                shutil.rmtree(self.root, onexc=_open_up)
-            else:
-                shutil.rmtree(self.root, onerror=_open_up)
+        Args:
+            grace: seconds between SIGTERM to the main process and SIGKILL.
+        """
 
 
-def _open_up(function: Any, path: str, _error: Any) -> None:
-    """A directory that its owner may not enter is still ours to remove."""
-    parent = os.path.dirname(path)
-    for directory in (parent, path):
-        if os.path.isdir(directory) and not os.path.islink(directory):
-            os.chmod(directory, 0o700)
-    if function in (os.scandir, os.listdir, os.open):
-        shutil.rmtree(path, ignore_errors=True)
-    elif os.path.lexists(path):
-        function(path)
+class Backend(Protocol):
+    """The containers of one task as a runtime holds them."""
+
+    @property
+    def containers(self) -> Mapping[str, Container]:
+        """Every container by its name."""
+
+    async def close(self) -> None:
+        """Remove what the containers shared, when all have stopped."""

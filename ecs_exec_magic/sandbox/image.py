@@ -10,14 +10,18 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["WEB_ROOT", "Image", "Layout", "build"]
+if TYPE_CHECKING:
+    from .containers import ContainerSpec
+
+__all__ = ["IMAGES", "WEB_ROOT", "Image", "Layout", "build", "find", "main_of", "web_port"]
 
 WEB_ROOT = "usr/share/nginx/html"
 """The web server's directory, below the container's root."""
 
 _DIRECTORIES = (
-    "boot dev etc/default etc/skel home media mnt opt proc root run/lock srv sys tmp "
+    ".old boot dev etc/default etc/skel home media mnt opt proc root run/lock srv sys tmp "
     "usr/include usr/local/bin usr/local/etc usr/local/lib usr/local/sbin usr/local/share "
     "usr/share usr/src var/cache var/lib var/log/amazon/ssm var/mail var/spool var/tmp "
     "managed-agents/execute-command"
@@ -38,6 +42,8 @@ _SHARED = (
 )
 _COPIED = ("etc/ld.so.cache", "etc/ld.so.conf", "etc/inputrc", "etc/protocols", "etc/services")
 
+_SERVER = "/usr/sbin/nginx"
+
 _PAGE = """<!DOCTYPE html>
 <html>
 <head>
@@ -49,11 +55,15 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-_NGINX_CONF = """user  nginx;
-worker_processes  auto;
+_NGINX_CONF = """user  root;
+master_process  off;
+error_log  /var/log/nginx/error.log notice;
+pid        /run/nginx.pid;
 events { worker_connections  1024; }
 http {
     include       /etc/nginx/mime.types;
+    default_type  application/octet-stream;
+    access_log    /var/log/nginx/access.log;
     include       /etc/nginx/conf.d/*.conf;
 }
 """
@@ -76,13 +86,17 @@ class Image:
         name: as a task definition names it.
         environment: variables of the image.
         workdir: where commands start.
-        files: text files by their path below the root.
+        files: text files by their path below the root; one that begins with ``->`` is a link.
+        main: its default main process; empty for one that only waits.
+        port: where that listens; 0 for nowhere.
     """
 
     name: str
     environment: dict[str, str] = field(default_factory=dict)
     workdir: str = "/"
     files: dict[str, str] = field(default_factory=dict)
+    main: tuple[str, ...] = ()
+    port: int = 0
 
     @property
     def is_web_server(self) -> bool:
@@ -99,12 +113,21 @@ NGINX = Image(
         f"{WEB_ROOT}/50x.html": "<!DOCTYPE html>\n<title>Error</title>\n<h1>Error</h1>\n",
         "etc/nginx/nginx.conf": _NGINX_CONF,
         "etc/nginx/conf.d/default.conf": _SITE_CONF,
-        "etc/nginx/mime.types": "types {\n    text/html  html htm;\n}\n",
-        "var/log/nginx/access.log": "",
-        "var/log/nginx/error.log": "",
+        "etc/nginx/mime.types": "types {\n"
+        "    text/html        html htm;\n"
+        "    text/css         css;\n"
+        "    text/plain       txt;\n"
+        "    image/png        png;\n"
+        "    application/json json;\n"
+        "    application/javascript js;\n}\n",
+        "var/log/nginx/access.log": "->/dev/stdout",
+        "var/log/nginx/error.log": "->/dev/stderr",
+        "var/lib/nginx/README": "What the server keeps while it runs.\n",
         "docker-entrypoint.sh": '#!/bin/sh\nset -e\nexec "$@"\n',
         "docker-entrypoint.d/README": "Scripts here run before the server starts.\n",
     },
+    ("nginx", "-g", "daemon off;"),
+    80,
 )
 SIDECAR = Image("public.ecr.aws/docker/library/busybox:1.36")
 WORKER = Image(
@@ -122,7 +145,47 @@ WORKER = Image(
         ),
     },
 )
+PLAIN = Image("ecs-exec-magic/small")
 IMAGES = {"nginx": NGINX, "sidecar": SIDECAR, "worker": WORKER}
+_KINDS = (("nginx", NGINX), ("busybox", SIDECAR), ("alpine", SIDECAR), ("worker", WORKER))
+
+
+def find(name: str) -> Image:
+    """The built-in image that stands in for one that a task definition names."""
+    repository = name.rpartition("@")[0] or name
+    last = repository.rpartition("/")[2].partition(":")[0]
+    return next((image for word, image in _KINDS if word in last), PLAIN)
+
+
+def _asks_for_server(spec: ContainerSpec, image: Image) -> bool:
+    """Whether the container is to run its image's own server."""
+    if not image.is_web_server:
+        return False
+    if spec.entry_point is not None:
+        return False
+    return not spec.command or spec.command[0] == image.main[0]
+
+
+def main_of(spec: ContainerSpec, image: Image, isolated: bool) -> tuple[str, ...] | None:
+    """The main process of a container of this host, None for one that only waits.
+
+    A web server whose program this host lacks, or that could not write where it must, is stood in
+    for: see :func:`web_port`.
+    """
+    if _asks_for_server(spec, image):
+        if not isolated or spec.read_only or not os.access(_SERVER, os.X_OK):
+            return None
+        return spec.command or image.main
+    if not spec.has_own_main:
+        return image.main or None
+    return (*(spec.entry_point or ()), *(spec.command or ()))
+
+
+def web_port(spec: ContainerSpec, image: Image) -> int | None:
+    """Where the stand-in for a web server is to listen, None where there is nothing to serve."""
+    if not _asks_for_server(spec, image):
+        return None
+    return spec.ports[0] if spec.ports else image.port
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +221,7 @@ def _etc(hostname: str, address: str) -> dict[str, str]:
     }
 
 
-def build(root: Path, image: Image, hostname: str, address: str) -> Layout:
+def build(root: Path, image: Image, hostname: str, address: str, workdir: str = "") -> Layout:
     """Fill ``root``, keeping what is already there, and say what to bind into it."""
     for name in _DIRECTORIES:
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -167,8 +230,11 @@ def build(root: Path, image: Image, hostname: str, address: str) -> Layout:
     (root / "root").chmod(0o700)
     for path, text in {**_etc(hostname, address), **image.files}.items():
         file = root / path
-        if not file.exists():
+        if not file.exists() and not file.is_symlink():
             file.parent.mkdir(parents=True, exist_ok=True)
+            if text.startswith("->"):
+                file.symlink_to(text[2:])
+                continue
             file.write_text(text)
             if path.endswith(".sh"):
                 file.chmod(0o755)
@@ -187,6 +253,5 @@ def build(root: Path, image: Image, hostname: str, address: str) -> Layout:
         source = Path("/", name)
         if source.is_file() and not (root / name).exists():
             shutil.copyfile(source, root / name)
-    workdir = root / image.workdir[1:]
-    workdir.mkdir(parents=True, exist_ok=True)
+    (root / (workdir or image.workdir).lstrip("/")).mkdir(parents=True, exist_ok=True)
     return Layout(root, tuple(binds))

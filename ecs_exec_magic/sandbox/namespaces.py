@@ -1,19 +1,16 @@
-"""The isolation of last resort: user namespaces made by util-linux ``unshare``.
+"""The isolation of last resort: user namespaces made without any program but a shell.
 
 Knows the mounts a container needs. Never knows what runs inside.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 from typing import TYPE_CHECKING
 
-from .runtimes import GUARDED_PROC, Enclosure, _fail, _keep, _read_until_ready
+from .runtimes import GUARDED_PROC, Enclosure, LocalRuntime
 
 if TYPE_CHECKING:
-    import subprocess
-
     from .image import Layout
 
 __all__ = ["UnshareRuntime"]
@@ -21,7 +18,7 @@ __all__ = ["UnshareRuntime"]
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
-def _script(layout: Layout, hostname: str) -> str:
+def _script(layout: Layout, hostname: str, read_only: bool) -> str:
     """Shell commands that turn fresh namespaces into a container; any failure ends them."""
     root = shlex.quote(str(layout.root))
     lines = [
@@ -40,7 +37,7 @@ def _script(layout: Layout, hostname: str) -> str:
     for name in _DEVICES:
         lines += [f": >dev/{name}", f"mount --bind /dev/{name} dev/{name}"]
     lines += [
-        "mkdir dev/pts dev/shm .old",
+        "mkdir dev/pts dev/shm",
         "mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts",
         "mount -t tmpfs -o mode=1777,size=64m tmpfs dev/shm",
         "ln -s pts/ptmx dev/ptmx",
@@ -56,62 +53,18 @@ def _script(layout: Layout, hostname: str) -> str:
         "pivot_root . .old",
         "cd /",
         "umount -l .old",
-        "rmdir .old",
+        *(["mount -o remount,bind,ro /"] if read_only else ["rmdir .old"]),
         "echo ready",
-        "exec >/dev/null 2>&1",
-        "read forever || :",
+        "exec /bin/sh -c 'exec >/dev/null 2>&1; read forever'",  # `ps` shows no script
     ]
     return "\n".join(lines)
 
 
-class UnshareRuntime:
-    """Namespaces made by ``unshare``, filled by a shell script that becomes process 1."""
+class UnshareRuntime(LocalRuntime):
+    """Namespaces made by the fork server, filled by a shell script that becomes process 1."""
 
     name = "unshare"
-    isolated = True
 
-    def enclose(self, layout: Layout, hostname: str) -> Enclosure:
-        """Start a container.
-
-        Raises:
-            SandboxUnavailable: this host does not allow it.
-        """
-        keeper, ender, report = _keep(
-            [
-                "unshare",
-                "--user",
-                "--map-root-user",
-                "--mount",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                "--ipc",
-                "--uts",
-                "--net",
-                "/bin/sh",
-                "-c",
-                _script(layout, hostname),
-            ]
-        )
-        try:
-            if not _read_until_ready(report):
-                os.close(ender)
-                raise _fail(keeper, "unshare")
-        finally:
-            os.close(report)
-        assert keeper.stderr is not None
-        keeper.stderr.close()
-        return Enclosure(_only_child(keeper), keeper, [ender])
-
-
-def _only_child(keeper: subprocess.Popen[bytes]) -> str:
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    parent = int(file.read().rpartition(b")")[2].split()[1])
-            except (OSError, ValueError, IndexError):
-                continue
-            if parent == keeper.pid:
-                return name
-    raise OSError("the container's first process has gone")
+    def enclosure(self, layout: Layout, hostname: str, *, read_only: bool) -> Enclosure:
+        """The script."""
+        return Enclosure(("/bin/sh", "-c", _script(layout, hostname, read_only)), namespaces=True)

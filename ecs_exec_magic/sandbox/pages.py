@@ -1,4 +1,4 @@
-"""Serves a container's web root on a loopback port of this host.
+"""Serves a container's web root where no real web server can.
 
 Knows files below one directory. Never follows a link out of it: what a command in a container
 writes must not show files of the host.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
 __all__ = ["PageServer"]
@@ -31,13 +32,11 @@ class PageServer:
         self._root = os.path.realpath(root)
         self._runner: web.ServerRunner | None = None
 
-    async def start(self) -> int:
-        """Listen on a free port of 127.0.0.1 and return it."""
+    async def start(self, listener: socket.socket) -> None:
+        """Serve on a listening socket, which is closed at the end."""
         self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        return int(self._runner.addresses[0][1])
+        await web.SockSite(self._runner, listener).start()
 
     async def stop(self) -> None:
         """Stop listening."""

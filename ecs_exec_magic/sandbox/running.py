@@ -6,14 +6,12 @@ Knows how to start and stop one, and what environment its users need. Never know
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import image
 from .faults import Counters, Faults
+from .forks import raise_file_limit
+from .leftovers import Home, sweep
 from .pace import PACES
 from .runtimes import SandboxUnavailable, choose
 
@@ -41,23 +39,24 @@ class Sandbox:
             raise ValueError(f"pace is one of {', '.join(PACES)}, not {pace!r}")
         self.faults = Faults()
         self.counters = Counters()
-        self._root = Path(tempfile.mkdtemp(prefix="ecs-exec-magic-"))
+        sweep()
+        raise_file_limit()
+        self._home = Home()
         self._stopped = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._run, name="ecs-exec-magic-sandbox", daemon=True
         )
         try:
-            probe = image.build(self._root / "probe", image.SIDECAR, "probe", "10.0.0.1")
-            chosen = choose(runtime, probe)
-            shutil.rmtree(self._root / "probe")
+            chosen = choose(runtime)
             from .server import Server
 
             self.runtime = chosen.name
-            self._server = Server(self._root, chosen, PACES[pace], self.faults, self.counters)
+            self._containers = chosen
+            self._server = Server(self._home.path, chosen, PACES[pace], self.faults, self.counters)
         except BaseException as error:
             self._loop.close()
-            shutil.rmtree(self._root, ignore_errors=True)
+            self._home.close()
             if isinstance(error, ModuleNotFoundError) and error.name == "aiohttp":
                 raise SandboxUnavailable(
                     "the practice cluster needs aiohttp: pip install 'ecs-exec-magic[sandbox]'"
@@ -125,7 +124,8 @@ class Sandbox:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
-            shutil.rmtree(self._root, ignore_errors=True)
+            self._containers.close()
+            self._home.close()
 
     def __enter__(self) -> Sandbox:
         return self

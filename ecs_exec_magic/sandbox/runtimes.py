@@ -1,234 +1,240 @@
-"""Ways to isolate a container from the host.
+"""Ways to run containers apart from the host.
 
-Knows bubblewrap, ``unshare`` and what to say when neither works. Never knows what runs inside.
+Knows the ladder of engines, bubblewrap and namespaces, and what to say when none works. Never knows
+what runs inside.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
+import asyncio
+import concurrent.futures
 import os
-import select
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .containers import ContainerSpec, Events, StartError
+from .forks import ForkServer
+from .leftovers import Home
+from .local import LocalPod
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from .containers import Backend
     from .image import Layout
 
-__all__ = ["GUARDED_PROC", "Enclosure", "Runtime", "SandboxUnavailable", "choose"]
+__all__ = [
+    "GUARDED_PROC",
+    "Enclosure",
+    "LocalRuntime",
+    "ProcessRuntime",
+    "Runtime",
+    "SandboxUnavailable",
+    "choose",
+]
 
 GUARDED_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")
 """What root of the host could otherwise write to from within a container."""
-
-_READY = b"ready\n"
-_LIMIT = 15.0  # seconds
 
 
 class SandboxUnavailable(RuntimeError):
     """The practice cluster cannot run here as asked; one line says what would help."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Enclosure:
-    """A container's first process.
+    """How a container's first process is started.
 
     Attributes:
-        entry: the process whose namespaces are to be joined, or ``-`` where there are none.
+        argv: a command that says ``ready`` and then waits for the end of its input; empty where
+            there is nothing to enclose.
+        namespaces: whether the namespaces are to be made for it; else it makes them by itself and
+            tells its first process on descriptor 3.
+        options: what the command finds on descriptor 4, each word with a NUL after it.
     """
 
-    entry: str = "-"
-    _keeper: subprocess.Popen[bytes] | None = None
-    _closers: list[int] = field(default_factory=list)
-
-    def close(self) -> None:
-        """End it, and with it every process in its process namespace."""
-        if self._keeper is None:
-            return
-        if self._keeper.poll() is None:
-            # Closing its input is not enough: bubblewrap's first process goes on as long as any
-            # orphan does. While the keeper runs the id cannot mean another process.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(self.entry), signal.SIGKILL)
-        for handle in self._closers:
-            os.close(handle)
-        self._closers.clear()
-        self._keeper.wait(10)
-        self._keeper = None
+    argv: tuple[str, ...] = ()
+    namespaces: bool = False
+    options: tuple[str, ...] = ()
 
 
-class Runtime(Protocol):
-    """A way to isolate."""
+class Runtime(ABC):
+    """A way to run containers.
+
+    Attributes:
+        name: as it is asked for.
+        isolated: whether commands are kept from this host.
+        warning: what its user should know; empty for nothing.
+    """
 
     name: str
-    isolated: bool
+    isolated: bool = True
+    warning: str = ""
 
-    def enclose(self, layout: Layout, hostname: str) -> Enclosure:
-        """Start a container over a root directory. Blocks for some milliseconds."""
+    @abstractmethod
+    def pod(self, root: Path, specs: Sequence[ContainerSpec], events: Events) -> Backend:
+        """Make the containers of a task; nothing is started yet."""
+
+    def close(self) -> None:  # noqa: B027  # most hold nothing
+        """Let go of what it holds, when every container has stopped. Blocks for moments."""
 
 
-class ProcessRuntime:
+class LocalRuntime(Runtime):
+    """Containers by this host's own means.
+
+    Attributes:
+        server: forks for each of them; runs while there are any.
+    """
+
+    def __init__(self) -> None:
+        self.server = ForkServer()
+
+    @abstractmethod
+    def enclosure(self, layout: Layout, hostname: str, *, read_only: bool) -> Enclosure:
+        """How to start a container over a root directory."""
+
+    def pod(self, root: Path, specs: Sequence[ContainerSpec], events: Events) -> Backend:
+        """Make the containers of a task; nothing is started yet."""
+        return LocalPod(root, self, specs, events)
+
+
+class ProcessRuntime(LocalRuntime):
     """No isolation: commands run on the host, in a directory of their own."""
 
     name = "process"
     isolated = False
+    warning = (
+        "--runtime process isolates nothing: commands run on this host, as you, and can read and "
+        "change whatever you can"
+    )
 
-    def enclose(self, layout: Layout, hostname: str) -> Enclosure:
-        """Return an enclosure that encloses nothing."""
+    def enclosure(self, layout: Layout, hostname: str, *, read_only: bool) -> Enclosure:
+        """Nothing."""
         return Enclosure()
 
 
-def _read_until_ready(handle: int) -> bool:
-    data = b""
-    deadline = time.monotonic() + _LIMIT
-    while not data.endswith(_READY):
-        ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
-        piece = os.read(handle, 64) if ready else b""
-        if not piece:
-            return False
-        data += piece
-    return True
-
-
-def _keep(
-    argv: list[str], inherited: tuple[int, ...] = ()
-) -> tuple[subprocess.Popen[bytes], int, int]:
-    """Start a keeper; return it, the pipe that ends it when closed, and the one it reports on."""
-    stdin_read, stdin_write = os.pipe()
-    stdout_read, stdout_write = os.pipe()
-    try:
-        keeper = subprocess.Popen(
-            argv,
-            stdin=stdin_read,
-            stdout=stdout_write,
-            stderr=subprocess.PIPE,
-            pass_fds=inherited,
-            env={"PATH": os.environ.get("PATH", os.defpath)},
-            cwd="/",
-            start_new_session=True,  # a ^C at the owner's terminal must not reach it
-        )
-    except BaseException:
-        os.close(stdin_write)
-        os.close(stdout_read)
-        raise
-    finally:
-        os.close(stdin_read)
-        os.close(stdout_write)
-    return keeper, stdin_write, stdout_read
-
-
-def _fail(keeper: subprocess.Popen[bytes], name: str) -> SandboxUnavailable:
-    keeper.kill()
-    _, errors = keeper.communicate()
-    reason = errors.decode("utf-8", "replace").strip().splitlines()
-    return SandboxUnavailable(f"{name} does not work here: {reason[-1] if reason else 'no reason'}")
-
-
-class BubblewrapRuntime:
-    """Namespaces made by bubblewrap, which also reaps as process 1."""
+class BubblewrapRuntime(LocalRuntime):
+    """Mounts and namespaces made by bubblewrap, which also reaps as process 1."""
 
     name = "bwrap"
-    isolated = True
 
     def __init__(self, program: str) -> None:
+        super().__init__()
         self._program = program
 
-    def enclose(self, layout: Layout, hostname: str) -> Enclosure:
-        """Start bubblewrap; its command waits for the end of its input.
-
-        Raises:
-            SandboxUnavailable: this host does not allow it.
-        """
-        options = ["--unshare-all", "--unshare-user", "--uid", "0", "--gid", "0"]
-        options += ["--hostname", hostname, "--cap-drop", "ALL", "--bind", str(layout.root), "/"]
+    def enclosure(self, layout: Layout, hostname: str, *, read_only: bool) -> Enclosure:
+        """Bubblewrap, with a command that waits for the end of its input."""
+        options = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]
+        options += ["--hostname", hostname, "--cap-drop", "ALL", "--info-fd", "3"]
+        options += ["--ro-bind" if read_only else "--bind", str(layout.root), "/"]
         for host, place in layout.binds:
             options += ["--ro-bind", host, place]
         options += ["--proc", "/proc", "--dev", "/dev", "--chdir", "/"]
         for name in GUARDED_PROC:
             options += ["--ro-bind-try", f"/proc/{name}", f"/proc/{name}"]
-        info_read, info_write = os.pipe()
-        args_read, args_write = os.pipe()
-        options += ["--info-fd", str(info_write)]
-        os.write(args_write, b"".join(o.encode() + b"\0" for o in options))  # a few KB: fits
-        os.close(args_write)
-        try:
-            keeper, ender, report = _keep(
-                [
-                    self._program,
-                    "--args",
-                    str(args_read),
-                    "/bin/sh",
-                    "-c",
-                    "echo ready; exec >/dev/null; read forever",  # to the end of its input
-                ],
-                (info_write, args_read),
-            )
-        finally:
-            os.close(info_write)
-            os.close(args_read)
-        try:
-            if not _read_until_ready(report):
-                os.close(ender)
-                raise _fail(keeper, "bubblewrap")
-            info = b""
-            while piece := os.read(info_read, 4096):
-                info += piece
-        finally:
-            os.close(report)
-            os.close(info_read)
-        assert keeper.stderr is not None
-        keeper.stderr.close()
-        return Enclosure(str(json.loads(info)["child-pid"]), keeper, [ender])
+        wait = "echo ready; exec >/dev/null 2>&1; read forever"
+        # Not as arguments: `ps` in the container would show them.
+        argv = (self._program, "--args", "4", "/bin/sh", "-c", wait)
+        return Enclosure(argv, options=tuple(options))
 
 
-def choose(name: str, probe: Layout) -> Runtime:
+def _try(runtime: Runtime) -> None:
+    """Run a command in a container of a pod, with a loop and a thread of its own.
+
+    Raises:
+        SandboxUnavailable: it does not work here; one line says why.
+    """
+
+    async def attempt() -> None:
+        spec = ContainerSpec("probe", "probe", "probe", "10.0.0.1")
+        with Home() as directory:
+            backend = runtime.pod(directory / "pod", [spec], Events(_ignore, _ignore))
+            container = backend.containers["probe"]
+            try:
+                process = await container.spawn(["true"], container.environment(), "separate")
+                for handle in process.files:
+                    os.close(handle)
+                status = await asyncio.wait_for(process.ended, 10)
+                if status:
+                    raise StartError(f"a first command ended with status {status}")
+            finally:
+                await container.stop()
+                await backend.close()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        try:
+            pool.submit(asyncio.run, attempt()).result()
+        except (StartError, OSError, asyncio.TimeoutError) as error:
+            reason = (str(error).strip() or "no answer in time").splitlines()[-1]
+            raise SandboxUnavailable(f"{runtime.name} does not work here: {reason}") from None
+
+
+def _ignore(_name: str, _what: object) -> None:
+    """Nobody wants to know."""
+
+
+def choose(name: str, pull: bool = True) -> Runtime:
     """Return the runtime of this name, having tried it out.
 
     Args:
-        name: ``auto``, ``bwrap``, ``unshare`` or ``process``.
-        probe: a layout to try it with.
+        name: ``auto`` (the first that works), ``docker``, ``podman``, ``bwrap``, ``unshare`` or
+            ``process``.
+        pull: whether a container engine may fetch images that it does not have.
 
     Raises:
-        SandboxUnavailable: it does not work here; or it is not there yet.
+        SandboxUnavailable: it does not work here; one line says what would help.
     """
-    if name in ("docker", "podman"):
-        raise SandboxUnavailable(
-            f"--runtime {name} is not there yet; use auto, bwrap (Linux) or process (no isolation)"
-        )
     if name == "process":
         return ProcessRuntime()
-    if name not in ("auto", "bwrap", "unshare"):
+    if name not in ("auto", "docker", "podman", "bwrap", "unshare"):
         raise SandboxUnavailable(
-            f"unknown runtime {name!r}: auto, bwrap, unshare or process can be chosen"
+            f"unknown runtime {name!r}: auto, docker, podman, bwrap, unshare or process can be "
+            "chosen"
         )
-    if sys.platform != "linux":
-        raise SandboxUnavailable(
-            "isolated practice containers need Linux; --runtime process works without isolation"
-        )
-    reasons = []
-    from .namespaces import UnshareRuntime
-
-    candidates: list[Runtime] = []
-    bwrap = shutil.which("bwrap")
-    if name in ("auto", "bwrap"):
-        if bwrap:
-            candidates.append(BubblewrapRuntime(bwrap))
-        else:
-            reasons.append("bubblewrap is not installed")
-    if name in ("auto", "unshare") and shutil.which("unshare"):
-        candidates.append(UnshareRuntime())
-    for candidate in candidates:
+    reasons: list[str] = []
+    for candidate in _candidates(name, pull, reasons):
         try:
-            candidate.enclose(probe, "probe").close()
-        except (SandboxUnavailable, OSError) as error:
+            _try(candidate)
+        except SandboxUnavailable as error:
+            candidate.close()
             reasons.append(str(error))
         else:
             return candidate
+    cure = {
+        "docker": "start Docker, or name its socket in DOCKER_HOST",
+        "podman": "run `podman system service`, or name its socket in DOCKER_HOST",
+    }.get(name, "install bubblewrap (the package 'bubblewrap')")
     raise SandboxUnavailable(
-        f"no isolation to be had ({'; '.join(reasons)}): install bubblewrap (the package "
-        "'bubblewrap'), or ask for --runtime process, which isolates nothing"
+        f"no isolation to be had ({'; '.join(reasons)}): {cure}, or ask for --runtime bwrap, or "
+        "for --runtime process, which isolates nothing"
     )
+
+
+def _candidates(name: str, pull: bool, reasons: list[str]) -> Iterator[Runtime]:
+    """Every runtime that may serve, best first; why not goes to ``reasons``."""
+    if name in ("auto", "docker", "podman"):
+        from .engine import connect
+
+        try:
+            yield connect(name, pull)
+        except SandboxUnavailable as error:
+            reasons.append(str(error))
+    if name in ("docker", "podman"):
+        return
+    if sys.platform != "linux":
+        reasons.append("other isolation needs Linux")
+        return
+    if name in ("auto", "bwrap"):
+        bwrap = shutil.which("bwrap")
+        if bwrap:
+            yield BubblewrapRuntime(bwrap)
+        else:
+            reasons.append("bubblewrap is not installed")
+    if name in ("auto", "unshare"):
+        from .namespaces import UnshareRuntime
+
+        yield UnshareRuntime()

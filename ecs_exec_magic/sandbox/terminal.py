@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import json
 import os
 import signal
-import struct
-import termios
 from typing import TYPE_CHECKING
 
 from ..channel.frames import MAX_PAYLOAD, PayloadType
@@ -84,12 +81,13 @@ class TerminalPlugin:
         await asyncio.sleep(agent.faults.terminal_delay)
         if agent.faults.never_ready:
             await asyncio.Event().wait()
-        env = agent.container.environment()
-        env["TERM"] = "xterm-256color"
-        env.setdefault("LANG", "C.UTF-8")
         try:
             words = command_words(agent)
             try:
+                await agent.container.start()
+                env = agent.container.environment()
+                env["TERM"] = "xterm-256color"
+                env.setdefault("LANG", "C.UTF-8")
                 self._process = await agent.container.spawn(words, env, "terminal")
             except StartError as error:
                 raise StartError(f"Failed to start pty: {error}") from None
@@ -126,7 +124,7 @@ class TerminalPlugin:
     async def on_input(self, payload_type: int, payload: bytes) -> bool:
         """Type into the terminal, or set its size; not ready until it is open."""
         master = self._master
-        if master is None:
+        if master is None or self._process is None:
             return False
         if payload_type == PayloadType.OUTPUT:
             await self._write(master, payload)
@@ -134,10 +132,9 @@ class TerminalPlugin:
             try:
                 size = json.loads(payload)
                 rows, cols = int(size.get("rows", 0)), int(size.get("cols", 0))
-                packed = struct.pack("HHHH", rows & 0xFFFF, cols & 0xFFFF, 0, 0)
             except (ValueError, AttributeError, TypeError):
                 raise Stuck from None
-            fcntl.ioctl(master, termios.TIOCSWINSZ, packed)
+            await self._process.resize(rows, cols)
         return True
 
     async def _write(self, master: int, payload: bytes) -> None:

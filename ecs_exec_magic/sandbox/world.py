@@ -11,15 +11,15 @@ import time
 from typing import TYPE_CHECKING
 
 from . import image as images
-from . import pages
-from .containers import Container
 from .model import ContainerState, State, Task
+from .pods import ContainerSpec, Pod
 from .seed import seed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
 
+    from .containers import Container
     from .pace import Pace
     from .runtimes import Runtime
 
@@ -41,8 +41,7 @@ class World:
         self._root = root
         self._runtime = runtime
         self._pace = pace
-        self._containers: dict[str, Container] = {}
-        self._servers: dict[str, pages.PageServer] = {}
+        self._pods: dict[str, Pod] = {}
         self._lives: set[asyncio.Task[None]] = set()
 
     async def seed(self) -> None:
@@ -50,38 +49,43 @@ class World:
         for task in seed(self.state, self.image_names):
             await self._publish(task)
 
-    def container(self, task: Task, container: ContainerState) -> Container:
-        """What runs for a container of a task; nothing is started yet."""
-        known = self._containers.get(container.runtime_id)
+    def _pod(self, task: Task, container: ContainerState) -> Pod:
+        known = self._pods.get(container.runtime_id)
         if known is None:
-            known = Container(
+            image = images.IMAGES[container.image]
+            known = Pod(
                 self._root / container.runtime_id,
-                images.IMAGES[container.image],
                 self._runtime,
-                hostname=task.hostname,
-                address=task.address,
-                environment={
-                    "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
-                    "ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/"
-                    + container.runtime_id,
-                },
+                [
+                    ContainerSpec(
+                        "it",
+                        image.name,
+                        task.hostname,
+                        task.address,
+                        {
+                            "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
+                            "ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/"
+                            + container.runtime_id,
+                        },
+                        ports=(image.port,) if image.port else (),
+                    )
+                ],
             )
-            self._containers[container.runtime_id] = known
+            self._pods[container.runtime_id] = known
         return known
 
+    def container(self, task: Task, container: ContainerState) -> Container:
+        """What runs for a container of a task; nothing is started yet."""
+        return self._pod(task, container).container("it")
+
     async def _publish(self, task: Task) -> None:
-        """Serve the web roots of a task on ports of this host."""
+        """Open the ports of a task on this host."""
         for container in task.containers:
-            kind = images.IMAGES[container.image]
-            if kind.is_web_server and container.runtime_id not in self._servers:
-                root = self._root / container.runtime_id / images.WEB_ROOT
-                root.mkdir(parents=True, exist_ok=True)
-                for path, text in kind.files.items():
-                    if path.startswith(images.WEB_ROOT):
-                        (self._root / container.runtime_id / path).write_text(text)
-                server = pages.PageServer(root)
-                container.host_port = await server.start()
-                self._servers[container.runtime_id] = server
+            port = images.IMAGES[container.image].port
+            if port and container.runtime_id not in self._pods:
+                pod = self._pod(task, container)
+                await pod.start()
+                container.host_port = pod.host_ports["it", port]
 
     # lives of tasks
 
@@ -148,19 +152,14 @@ class World:
         task.status, task.stopped = "STOPPED", time.time()
 
     async def _remove(self, container: ContainerState) -> None:
-        server = self._servers.pop(container.runtime_id, None)
-        if server is not None:
-            await server.stop()
-            container.host_port = 0
-        running = self._containers.pop(container.runtime_id, None)
+        container.host_port = 0
+        running = self._pods.pop(container.runtime_id, None)
         if running is not None:
-            await running.stop()
+            await running.stop(0)
 
     async def stop(self) -> None:
         """End everything."""
         for life in list(self._lives):
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
-        await asyncio.gather(*(c.stop() for c in self._containers.values()))
-        for server in self._servers.values():
-            await server.stop()
+        await asyncio.gather(*(pod.stop(0) for pod in self._pods.values()))
