@@ -5,7 +5,6 @@ Knows names and numbers of what is there at first. Never knows requests or proce
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,16 +13,13 @@ from . import image as images
 from .ecs.definition_rules import normalise
 from .ecs.deployment import Service
 from .ecs.model import Launch
+from .standins import EXECUTION_ROLE, TASK_ROLE
 
 if TYPE_CHECKING:
     from .ecs.deployment import Deployment
     from .ecs.model import AwsVpc, Cluster, Region, Task
-    from .standins import Account
 
-__all__ = ["connect", "prepare", "seed"]
-
-TASK_ROLE = "sandbox-task-role"
-EXECUTION_ROLE = "sandbox-execution-role"
+__all__ = ["connect", "seed"]
 
 _AGENT_DOWN = "ExecuteCommandAgent process exited with exit code: 1"
 _TAGS = {"environment": "practice"}
@@ -44,12 +40,6 @@ _AGES = (  # seconds that each task has been there
     ("no-exec", 600.0),
     ("agent-down", 300.0),
 )
-_ACTIONS = [
-    "ssmmessages:CreateControlChannel",
-    "ssmmessages:CreateDataChannel",
-    "ssmmessages:OpenControlChannel",
-    "ssmmessages:OpenDataChannel",
-]
 
 
 def _document(family: str, region: Region) -> dict[str, Any]:
@@ -153,38 +143,3 @@ def connect(tasks: list[Task], network: AwsVpc) -> None:
         task.launch = launches[family]
         if task.deployment is not None:
             task.deployment.launch = launches[family]
-
-
-async def prepare(account: Account, region: str) -> None:
-    """Make the roles of the seeded tasks."""
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-    logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
-    for role, name, actions in (
-        (TASK_ROLE, "ecs-exec", _ACTIONS),
-        (EXECUTION_ROLE, "container-logs", logs),
-    ):
-        await account.call(
-            "iam",
-            "create_role",
-            region,
-            RoleName=role,
-            AssumeRolePolicyDocument=json.dumps(trust),
-        )
-        statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
-        await account.call(
-            "iam",
-            "put_role_policy",
-            region,
-            RoleName=role,
-            PolicyName=name,
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-        )

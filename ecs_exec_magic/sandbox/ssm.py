@@ -62,11 +62,11 @@ class SsmService:
             cluster_name, _, task_id = names.rpartition("_")
             cluster = self._world.state.region(region).clusters.get(cluster_name)
             task = cluster.tasks.get(task_id) if cluster else None
-            for container in task.containers if task else ():
-                connected = container.agent == "RUNNING" and container.control_channel
-                if container.runtime_id == runtime_id and connected and cluster is not None:
-                    assert task is not None
-                    return cluster.key_id, task, container
+            if cluster is not None and task is not None and self._world.is_up(task):
+                for container in task.containers:
+                    connected = container.agent == "RUNNING" and container.control_channel
+                    if container.runtime_id == runtime_id and connected:
+                        return cluster.key_id, task, container
         raise ApiError("TargetNotConnected", f"{target} is not connected.")
 
     def _known(self, session_id: str) -> Session:

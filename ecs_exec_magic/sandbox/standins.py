@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .runtimes import Runtime
 
 __all__ = [
+    "EXECUTION_ROLE",
+    "TASK_ROLE",
     "Account",
     "Authorizer",
     "ContainerSpec",
@@ -33,7 +35,15 @@ __all__ = [
     "Network",
     "Pod",
     "PodError",
+    "seed_roles",
 ]
+
+TASK_ROLE = "sandbox-task-role"
+EXECUTION_ROLE = "sandbox-execution-role"
+
+
+async def seed_roles(account: Account, region: str) -> None:
+    """Make the roles of the seeded tasks."""
 
 
 class Account:
@@ -67,6 +77,9 @@ class Account:
             streams[parameters["logStreamName"]] = []
         if operation == "put_log_events":
             streams[parameters["logStreamName"]] += [e["message"] for e in parameters["logEvents"]]
+        if operation == "get_log_events":
+            events = [{"message": text} for text in streams[parameters["logStreamName"]]]
+            return {"events": events}
         return {}
 
 
@@ -135,6 +148,9 @@ class Network:
             groups=tuple(groups) or ("sg-0123456789abcdef0",),
         )
 
+    async def check(self, region: str, subnets: Sequence[str], groups: Sequence[str]) -> None:
+        """Take any."""
+
     async def detach(self, region: str, interface: Interface) -> None:
         """Forget it."""
 
@@ -160,7 +176,6 @@ class PodError(Exception):
     def __init__(self, container: str, message: str) -> None:
         super().__init__(message)
         self.container = container
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)

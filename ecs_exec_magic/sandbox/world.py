@@ -15,8 +15,8 @@ from .api import ApiError
 from .awslogs import AwsLogs, LogError, LogTarget
 from .ecs.model import AwsVpc, State
 from .ecs.scheduler import Scheduler
-from .seed import connect, prepare, seed
-from .standins import Account, Authorizer, ContainerSpec, Network, Pod, PodError
+from .seed import connect, seed
+from .standins import Account, Authorizer, ContainerSpec, Network, Pod, PodError, seed_roles
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -81,7 +81,7 @@ class World:
         self._seeding = self._live(self._seed(seed(self.state.region(self.region))))
 
     async def _seed(self, tasks: list[Task]) -> None:
-        await prepare(self.account, self.region)
+        await seed_roles(self.account, self.region)
         subnets, groups = await self.network.defaults(self.region)
         connect(tasks, AwsVpc(tuple(subnets), tuple(groups), public=True))
         for task in tasks:
@@ -101,6 +101,10 @@ class World:
             KeyError: the task has not started, or has ended.
         """
         return self._pods[task].container(container.name)
+
+    def is_up(self, task: Task) -> bool:
+        """Whether there are containers for a task."""
+        return task in self._pods
 
     # lives of tasks
 
@@ -164,8 +168,8 @@ class World:
         except PodError as error:
             container = task.container(error.container)
             if container is not None:
-                container.reason = error.message
-            self.stop_task(task, error.message, "TaskFailedToStart")
+                container.reason = str(error)
+            self.stop_task(task, str(error), "TaskFailedToStart")
         except LogError as error:
             self.stop_task(task, str(error), "TaskFailedToStart")
         except ApiError as error:

@@ -35,6 +35,11 @@ class TaskDefinition:
         return str(self.document["family"])
 
     @property
+    def is_active(self) -> bool:
+        """Whether tasks may be started from it."""
+        return self.status == "ACTIVE"
+
+    @property
     def containers(self) -> list[dict[str, Any]]:
         """Its container definitions."""
         found: list[dict[str, Any]] = self.document["containerDefinitions"]

@@ -85,7 +85,8 @@ class ExecuteOperations:
         container = self._container(task, given.get("container"))
         if task.status != "RUNNING" or not task.launch.exec_enabled or container.agent != "RUNNING":
             raise invalid(_NOT_ENABLED)
-        if not (container.control_channel and await self._connects(task)):
+        connected = container.control_channel and await self._connects(task)
+        if not (connected and self._world.is_up(task)):
             raise ApiError("TargetNotConnectedException", _NOT_CONNECTED)
         session_id = f"ecs-execute-command-{secrets.token_hex(9)[:17]}"
         plan = SessionPlan(

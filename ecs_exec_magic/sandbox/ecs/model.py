@@ -398,6 +398,16 @@ class State:
             return cluster.services.get(name)
         return cluster.instances.get(name) if kind == "container-instance" else None
 
+    async def roles_of(self, name: str, region: str) -> list[str]:
+        """The roles of a task definition, by family, ``family:revision`` or ARN."""
+        family, _, revision = name.rpartition("/")[2].partition(":")
+        known = self.region(region).families.get(family, [])
+        fits = [d for d in known if (str(d.revision) == revision if revision else d.is_active)]
+        roles = (
+            (fits[-1].document.get(r) for r in ("taskRoleArn", "executionRoleArn")) if fits else ()
+        )
+        return [str(role) for role in roles if role]
+
     async def tags_of(self, arn: str) -> dict[str, str] | None:
         """The tags of what an ARN names; None when there is no such thing."""
         found = self.find(arn)

@@ -69,17 +69,10 @@ class ServiceOperations:
         return definition
 
     @operation("CreateService")
-    def op_create_service(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    async def op_create_service(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Make a service; the scheduler starts its tasks."""
         cluster = self._cluster(given, caller)
         name = check_name(given["serviceName"], "Service name")
-        old = cluster.services.get(name)
-        if old is not None and old.status == "ACTIVE":
-            if given.get("clientToken") and given["clientToken"] == old.client_token:
-                return {"service": service_view(old, tags=True)}
-            raise invalid("Creation of service was not idempotent.")
-        if old is not None and old.status == "DRAINING":
-            raise invalid("Unable to Start a service that is still Draining.")
         if not given.get("taskDefinition"):
             raise invalid("Task definition can not be null or empty.")
         daemon = given.get("schedulingStrategy") == "DAEMON"
@@ -87,11 +80,18 @@ class ServiceOperations:
             raise invalid("The daemon scheduling strategy does not support a desired count.")
         desired = self._desired(given.get("desiredCount", 0))
         definition = self._definition(cluster, given["taskDefinition"])
-        launch = self._launch(given, cluster, definition, name, "created")
+        launch = await self._launch(given, cluster, definition, name, "created")
         if daemon and launch.launch_type == "FARGATE":
             raise invalid(
                 "The Fargate launch type does not support the DAEMON scheduling strategy."
             )
+        old = cluster.services.get(name)
+        if old is not None and old.status == "ACTIVE":
+            if given.get("clientToken") and given["clientToken"] == old.client_token:
+                return {"service": service_view(old, tags=True)}
+            raise invalid("Creation of service was not idempotent.")
+        if old is not None and old.status == "DRAINING":
+            raise invalid("Unable to Start a service that is still Draining.")
         arn = cluster.region.arn("service", f"{cluster.name}/{name}")
         service = Service(name, arn, cluster, desired, caller.arn)
         service.tags = tags_of(given.get("tags"))
@@ -116,7 +116,7 @@ class ServiceOperations:
         merged = {**_words(now), **given}
         if given.get("capacityProviderStrategy"):
             merged.pop("launchType", None)
-        launch = self._launch(merged, cluster, definition, service.name, "updated")
+        launch = await self._launch(merged, cluster, definition, service.name, "updated")
         desired = self._desired(given.get("desiredCount", service.desired))
         self._settle(service, given)
         service.desired = desired
@@ -191,8 +191,8 @@ class ServiceOperations:
             raise invalid("desiredCount must be between 0 and 5000.")
         return count
 
-    @staticmethod
-    def _launch(
+    async def _launch(
+        self,
         given: dict[str, Any],
         cluster: Cluster,
         definition: TaskDefinition,
@@ -201,7 +201,11 @@ class ServiceOperations:
     ) -> Launch:
         given = {k: v for k, v in given.items() if k not in ("overrides", "startedBy")}
         refused = f"The service couldn't be {verb}"
-        return launch_of(given, cluster, definition, refusal=refused, group=f"service:{name}")
+        launch = launch_of(given, cluster, definition, refusal=refused, group=f"service:{name}")
+        if launch.network is not None:
+            vpc = launch.network
+            await self._world.network.check(cluster.region.name, vpc.subnets, vpc.groups)
+        return launch
 
     @staticmethod
     def _settle(service: Service, given: dict[str, Any]) -> None:
