@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -161,7 +162,7 @@ def test_stopped_tasks_are_forgotten_after_an_hour() -> None:
     async def forget() -> None:
         _, cluster, tasks = made([("f", "", "FARGATE", "STOPPED")] * 2)
         for task, age in zip(tasks, (3700, 10), strict=True):
-            task.stopped = __import__("time").time() - age
+            task.stopped = time.time() - age
             cluster.gone.append(task)
         cluster.prune()
         assert list(cluster.tasks.values()) == tasks[1:]
