@@ -169,7 +169,9 @@ class AwsLogs:
             await asyncio.sleep(_PAUSE)
             due, self._due = self._due, set()
             for target in due:
-                stream = self._streams[target]
+                stream = self._streams.get(target)
+                if stream is None:  # it was sent meanwhile
+                    continue
                 events, stream.events, stream.size = stream.events, [], 0
                 if not stream.rest:
                     self._streams.pop(target)

@@ -96,7 +96,7 @@ class Ecs:
         """Wait until a task runs with its agents decided."""
         waiter = self.client.get_waiter("tasks_running")
         waiter.wait(cluster=cluster, tasks=[arn], WaiterConfig=FAST)
-        return self.until(
+        task: dict[str, Any] = self.until(
             lambda: self.task(cluster, arn),
             lambda task: all(
                 agent["lastStatus"] != "PENDING"
@@ -104,6 +104,7 @@ class Ecs:
                 for agent in container.get("managedAgents", [])
             ),
         )
+        return task
 
     def stopped(self, cluster: str, arn: str) -> dict[str, Any]:
         waiter = self.client.get_waiter("tasks_stopped")

@@ -59,7 +59,9 @@ def test_what_include_asks_for(ecs: Ecs) -> None:
             "s3KeyPrefix": "p",
         },
     )
-    name = ecs.cluster(configuration=given, settings=[{"name": "containerInsights", "value": "enabled"}])
+    name = ecs.cluster(
+        configuration=given, settings=[{"name": "containerInsights", "value": "enabled"}]
+    )
 
     def seen(*include: str) -> dict[str, Any]:
         found = ecs.client.describe_clusters(clusters=[name], include=list(include))

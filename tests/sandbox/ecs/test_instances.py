@@ -46,6 +46,10 @@ def describe(ecs: Ecs, cluster: str, arn: str) -> dict[str, Any]:
     return instance
 
 
+def runs(ecs: Ecs, cluster: str, count: int) -> None:
+    ecs.until(lambda: ecs.service(cluster, "d"), lambda s: s["runningCount"] == count)
+
+
 def test_none_at_all(ecs: Ecs) -> None:
     assert ecs.client.list_container_instances(cluster="demo")["containerInstanceArns"] == []
     cluster, definition = ecs.cluster(), bridge(ecs)
@@ -149,7 +153,7 @@ def test_daemons_run_once_on_each(ecs: Ecs) -> None:
     )
     for count in (1, 2):
         add(ecs, cluster)
-        ecs.until(lambda: ecs.service(cluster, "d")["runningCount"], lambda n, c=count: n == c)
+        runs(ecs, cluster, count)
 
 
 def test_deregistering(ecs: Ecs) -> None:

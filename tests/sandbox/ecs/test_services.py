@@ -28,6 +28,10 @@ def arns(ecs: Ecs, cluster: str, **given: Any) -> set[str]:
     return set(ecs.client.list_tasks(cluster=cluster, **given)["taskArns"])
 
 
+def reaches(ecs: Ecs, cluster: str, count: int) -> None:
+    ecs.until(lambda: len(arns(ecs, cluster)), lambda seen: seen == count)
+
+
 def messages(service: dict[str, Any]) -> list[str]:
     return [event["message"] for event in service["events"]]
 
@@ -83,7 +87,7 @@ def test_tasks_that_go_are_replaced(ecs: Ecs) -> None:
     victim = sorted(before)[0]
     ecs.client.stop_task(cluster=cluster, task=victim)
     ecs.stopped(cluster, victim)
-    ecs.until(lambda: len(arns(ecs, cluster)), lambda n: n == 2)
+    reaches(ecs, cluster, 2)
     service = ecs.stable(cluster, "web")
     assert len(arns(ecs, cluster) - before) == 1
     assert messages(service)[0] == "(service web) has reached a steady state."
@@ -98,7 +102,7 @@ def test_scaling(ecs: Ecs) -> None:
         assert answer["service"]["desiredCount"] == count
         assert len(answer["service"]["deployments"]) == 1, "scaling is no deployment"
         ecs.stable(cluster, "web")
-        ecs.until(lambda: len(arns(ecs, cluster)), lambda n, count=count: n == count)
+        reaches(ecs, cluster, count)
         if count == 1:
             assert arns(ecs, cluster) == first, "the youngest went"
     stopped = ecs.client.list_tasks(cluster=cluster, desiredStatus="STOPPED")["taskArns"]
@@ -206,7 +210,14 @@ def test_refused_services(ecs: Ecs, given: dict[str, Any], code: str, text: str)
 
 def test_other_refusals(ecs: Ecs) -> None:
     cluster, definition = ecs.cluster(), ecs.register()
-    ecs.fails("ClientException", "TaskDefinition not found.", create, ecs=ecs, cluster=cluster, definition="no")
+    ecs.fails(
+        "ClientException",
+        "TaskDefinition not found.",
+        create,
+        ecs=ecs,
+        cluster=cluster,
+        definition="no",
+    )
     ecs.fails("ClusterNotFoundException", "", create, ecs=ecs, cluster="no", definition=definition)
     create(ecs, cluster, definition, desiredCount=0, clientToken="t")
     again = create(ecs, cluster, definition, desiredCount=0, clientToken="t")
@@ -260,6 +271,4 @@ def test_a_thousand_tasks(ecs: Ecs) -> None:
     assert len({arn for page in pages for arn in page["taskArns"]}) == 1000
     assert len(ecs.world._starts) == 0, "nothing waits once all run"
     ecs.client.delete_service(cluster=cluster, service="web", force=True)
-    ecs.until(
-        lambda: ecs.service(cluster, "web"), lambda s: s["status"] == "INACTIVE", limit=50.0
-    )
+    ecs.until(lambda: ecs.service(cluster, "web"), lambda s: s["status"] == "INACTIVE", limit=50.0)

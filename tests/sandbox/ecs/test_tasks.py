@@ -56,7 +56,9 @@ def test_a_task_from_start_to_end(ecs: Ecs) -> None:
     gone = ecs.stopped(cluster, arn)
     assert (gone["stopCode"], gone["stoppedReason"]) == ("UserInitiated", "enough")
     assert gone["stoppingAt"] <= gone["executionStoppedAt"] <= gone["stoppedAt"]
-    assert all(c["lastStatus"] == "STOPPED" and c["exitCode"] in (137, 143) for c in gone["containers"])
+    assert all(
+        c["lastStatus"] == "STOPPED" and c["exitCode"] in (137, 143) for c in gone["containers"]
+    )
     assert gone["containers"][0]["managedAgents"][0]["lastStatus"] == "STOPPED"
     again = ecs.client.stop_task(cluster=cluster, task=arn, reason="twice")["task"]
     assert again["stoppedReason"] == "enough", "a second stop changes nothing"
@@ -113,7 +115,11 @@ def test_unknown_things(ecs: Ecs) -> None:
 def test_exec_needs_a_task_role(ecs: Ecs) -> None:
     cluster, definition = ecs.cluster(), ecs.register(taskRoleArn=None)
     text = "a valid taskRoleArn is not being used"
-    with_exec = {"cluster": cluster, "definition": definition, "enableExecuteCommand": True}
+    with_exec: dict[str, Any] = {
+        "cluster": cluster,
+        "definition": definition,
+        "enableExecuteCommand": True,
+    }
     ecs.fails(PARAMETER, text, ecs.run, **with_exec)
     task = ecs.run(**with_exec, overrides={"taskRoleArn": ROLE})[0]
     assert task["overrides"]["taskRoleArn"] == ROLE
@@ -145,7 +151,7 @@ def test_tags_come_from_the_definition_when_asked(ecs: Ecs) -> None:
 
 def test_what_overrides_do(ecs: Ecs) -> None:
     cluster, definition = ecs.cluster(), ecs.register()
-    override = {"name": "app", "command": ["sh", "-c", "exit $CODE"]}
+    override: dict[str, Any] = {"name": "app", "command": ["sh", "-c", "exit $CODE"]}
     override["environment"] = [{"name": "CODE", "value": "7"}]
     task = ecs.run(cluster, definition, overrides={"containerOverrides": [override]})[0]
     assert task["overrides"]["containerOverrides"] == [override]
@@ -193,7 +199,9 @@ def test_a_read_only_root_stops_the_agent(ecs: Ecs) -> None:
     definition = ecs.register(
         containers=[{"name": "app", "image": "busybox", "readonlyRootFilesystem": True}]
     )
-    task = ecs.running(cluster, ecs.run(cluster, definition, enableExecuteCommand=True)[0]["taskArn"])
+    task = ecs.running(
+        cluster, ecs.run(cluster, definition, enableExecuteCommand=True)[0]["taskArn"]
+    )
     agent = task["containers"][0]["managedAgents"][0]
     assert agent["lastStatus"] == "STOPPED" and "exit code" in agent["reason"]
 
