@@ -81,7 +81,7 @@ class Scheduler:
     def changed(self, service: Service) -> None:
         """A service changed: look at it soon, once."""
         if not self._due:
-            asyncio.get_running_loop().call_later(_GATHER, self._look)
+            asyncio.get_running_loop().call_later(_GATHER, self.catch_up)
         self._due.add(service)
 
     def stop(self) -> None:
@@ -93,7 +93,8 @@ class Scheduler:
 
     # what it does
 
-    def _look(self) -> None:
+    def catch_up(self) -> None:
+        """Act on every change so far; who looks at a service sees it and its events agree."""
         due, self._due = self._due, set()
         for service in due:
             self.reconcile(service)

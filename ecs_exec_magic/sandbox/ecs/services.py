@@ -165,6 +165,7 @@ class ServiceOperations:
     async def op_describe_services(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Describe up to ten services."""
         await self._world.settled()
+        self._world.scheduler.catch_up()
         cluster = self._cluster(given, caller)
         names = given["services"]
         if not names:

@@ -58,7 +58,7 @@ class Machine(RuleBasedStateMachine):
         """Let the scheduler act, and hold it to its bounds."""
         before = self.running()
         self.scheduler.changed(self.service)
-        self.scheduler._look()
+        self.scheduler.catch_up()
         least, most = self.service.bounds()
         alive = [t for d in self.service.deployments for t in d.alive()]
         if self.service.status == "ACTIVE":
