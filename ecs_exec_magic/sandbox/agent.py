@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .faults import Faults
     from .kms import KeyStore
     from .pace import Pace
+    from .standins import LoggingPlan
 
 __all__ = ["Agent", "AgentGone", "Plugin", "SessionPlan", "Stuck", "banner", "never_starts"]
 
@@ -55,6 +56,9 @@ class SessionPlan:
         key_id: the KMS key for the channel, or None.
         separate: whether both output streams are kept apart.
         prefixes: texts put before lines of stdout and stderr.
+        region: where the session is.
+        role_arn: the task role, with which the agent calls AWS.
+        logging: where the transcript goes, or None.
     """
 
     session_id: str
@@ -64,6 +68,9 @@ class SessionPlan:
     key_id: str | None = None
     separate: bool = False
     prefixes: tuple[str, str] = ("", "")
+    region: str = "us-east-1"
+    role_arn: str | None = None
+    logging: LoggingPlan | None = None
 
 
 class Plugin(Protocol):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from . import ecs
 from .api import Api
 from .batch import BatchPlugin
-from .ecs import EcsService
 from .kms import KeyStore
 from .sessions import Gateway
 from .ssm import SsmService, StsService
@@ -64,7 +64,7 @@ class Server:
             make_plugin=_make_plugin,
         )
         services = [
-            EcsService(self.world, self.gateway, self.stream_url),
+            *ecs.operations(self.world, self.gateway, self.stream_url),
             SsmService(self.world, self.gateway, self.stream_url, faults),
             StsService(),
             self.keys,

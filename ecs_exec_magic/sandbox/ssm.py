@@ -12,8 +12,8 @@ from .agent import SessionPlan
 from .api import ACCOUNT, ApiError, Caller, operation
 
 if TYPE_CHECKING:
+    from .ecs.model import ContainerState, Task
     from .faults import Faults
-    from .model import ContainerState, Task
     from .sessions import Gateway, Session
     from .world import World
 
@@ -56,15 +56,16 @@ class SsmService:
         self._stream_url = stream_url
         self._faults = faults
 
-    def _target(self, target: str) -> tuple[str | None, Task, ContainerState]:
+    def _target(self, target: str, region: str) -> tuple[str | None, Task, ContainerState]:
         if target.startswith("ecs:"):
-            cluster_name, _, rest = target[4:].rpartition("_")[0].rpartition("_")
-            runtime_id = target.rpartition("_")[2]
-            cluster = self._world.state.clusters.get(cluster_name)
-            task = cluster.tasks.get(rest) if cluster else None
-            if cluster is not None and task is not None:
+            names, _, runtime_id = target[4:].rpartition("_")
+            cluster_name, _, task_id = names.rpartition("_")
+            cluster = self._world.state.region(region).clusters.get(cluster_name)
+            task = cluster.tasks.get(task_id) if cluster else None
+            if cluster is not None and task is not None and self._world.is_up(task):
                 for container in task.containers:
-                    if container.runtime_id == runtime_id and container.agent == "RUNNING":
+                    connected = container.agent == "RUNNING" and container.control_channel
+                    if container.runtime_id == runtime_id and connected:
                         return cluster.key_id, task, container
         raise ApiError("TargetNotConnected", f"{target} is not connected.")
 
@@ -99,7 +100,7 @@ class SsmService:
             raise ApiError(
                 "InvalidParameters", f"Parameters of document {document} do not fit: {names}"
             )
-        key_id, task, container = self._target(given["Target"])
+        key_id, task, container = self._target(given["Target"], caller.region)
         session_id = f"sandbox-{secrets.token_hex(9)[:17]}"
         plan = SessionPlan(
             session_id,
@@ -112,6 +113,8 @@ class SsmService:
                 parameters.get("stdOutSeparatorPrefix", ""),
                 parameters.get("stdErrSeparatorPrefix", ""),
             ),
+            region=caller.region,
+            role_arn=task.launch.role_arn,
         )
         session = self._gateway.open(
             plan,

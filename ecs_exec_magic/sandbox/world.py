@@ -1,29 +1,39 @@
-"""The running side of the practice cluster: which task has which containers, and their life.
+"""The running side of the practice cluster: the lives of tasks.
 
-Knows how state and processes belong together: start, transitions, stop. Never knows requests or
-frames.
+Knows how state, networks, logs and processes belong together: start, transitions, stop. Never
+knows requests or frames.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING
 
-from . import image as images
-from .model import ContainerState, State, Task
-from .pods import ContainerSpec, Pod
-from .seed import seed
+from .api import ApiError
+from .awslogs import AwsLogs, LogError, LogTarget
+from .ecs.model import AwsVpc, State
+from .ecs.scheduler import Scheduler
+from .seed import connect, seed
+from .standins import Account, Authorizer, ContainerSpec, Network, Pod, PodError, seed_roles
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
+    from typing import Any
 
     from .containers import Container
+    from .ecs.model import ContainerState, Task
     from .pace import Pace
     from .runtimes import Runtime
 
 __all__ = ["World"]
+
+_LOG = logging.getLogger(__name__)
+_STOP_TIMEOUT = 30.0
+_FAST_GRACE = 1.0  # seconds between SIGTERM and SIGKILL where waits are left out
+_AGENT_FAILED = "ExecuteCommandAgent process exited with exit code: 1"
 
 
 class World:
@@ -33,133 +43,326 @@ class World:
         root: a directory for the containers' file systems.
         runtime: how they are isolated.
         pace: how long transitions take.
+        region: where the seed goes.
+        account: the other services.
+        network: gives addresses.
+        authorizer: decides what roles may do.
     """
 
-    def __init__(self, root: Path, runtime: Runtime, pace: Pace) -> None:
-        self.state = State()
-        self.image_names = {kind: image.name for kind, image in images.IMAGES.items()}
+    def __init__(
+        self,
+        root: Path,
+        runtime: Runtime,
+        pace: Pace,
+        *,
+        region: str = "us-east-1",
+        account: Account | None = None,
+        network: Network | None = None,
+        authorizer: Authorizer | None = None,
+    ) -> None:
+        self.account = account or Account()
+        self.network = network or Network()
+        self.authorizer = authorizer or Authorizer()
+        self.region = region
+        self.state = State(self.account.account_id)
+        self.pace = pace
+        self.scheduler = Scheduler(self)
+        self.logs = AwsLogs(self.account, self.authorizer)
         self._root = root
         self._runtime = runtime
-        self._pace = pace
-        self._pods: dict[str, Pod] = {}
+        self._pods: dict[Task, Pod] = {}
+        self._starts: dict[Task, asyncio.Task[None]] = {}
         self._lives: set[asyncio.Task[None]] = set()
+        self._seeding: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def seed(self) -> None:
-        """Fill the account with what it begins with."""
-        for task in seed(self.state, self.image_names):
-            await self._publish(task)
+        """Fill the account with what it begins with; addresses and ports follow at once."""
+        self._seeding = self._live(self._seed(seed(self.state.region(self.region))))
 
-    def _pod(self, task: Task, container: ContainerState) -> Pod:
-        known = self._pods.get(container.runtime_id)
-        if known is None:
-            image = images.IMAGES[container.image]
-            known = Pod(
-                self._root / container.runtime_id,
-                self._runtime,
-                [
-                    ContainerSpec(
-                        "it",
-                        image.name,
-                        task.hostname,
-                        task.address,
-                        {
-                            "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
-                            "ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/"
-                            + container.runtime_id,
-                        },
-                        ports=(image.port,) if image.port else (),
-                    )
-                ],
-            )
-            self._pods[container.runtime_id] = known
-        return known
+    async def _seed(self, tasks: list[Task]) -> None:
+        await seed_roles(self.account, self.region)
+        subnets, groups = await self.network.defaults(self.region)
+        connect(tasks, AwsVpc(tuple(subnets), tuple(groups), public=True))
+        for task in tasks:
+            await self.attach(task)
+            await self._open_logs(task)
+            await self._start_pod(task)
+
+    async def settled(self) -> None:
+        """Wait until what the account begins with has its addresses and ports."""
+        if self._seeding is not None:
+            await asyncio.gather(self._seeding, return_exceptions=True)
 
     def container(self, task: Task, container: ContainerState) -> Container:
-        """What runs for a container of a task; nothing is started yet."""
-        return self._pod(task, container).container("it")
+        """What runs for a container of a running task.
 
-    async def _publish(self, task: Task) -> None:
-        """Open the ports of a task on this host."""
-        for container in task.containers:
-            port = images.IMAGES[container.image].port
-            if port and container.runtime_id not in self._pods:
-                pod = self._pod(task, container)
-                await pod.start()
-                container.host_port = pod.host_ports["it", port]
+        Raises:
+            KeyError: the task has not started, or has ended.
+        """
+        return self._pods[task].container(container.name)
+
+    def is_up(self, task: Task) -> bool:
+        """Whether there are containers for a task."""
+        return task in self._pods
 
     # lives of tasks
 
+    async def attach(self, task: Task) -> None:
+        """Give a task that wants one its network interface.
+
+        Raises:
+            ApiError: the subnets or groups are not there.
+        """
+        wanted = task.launch.network
+        if wanted is not None and task.interface is None:
+            task.interface = await self.network.attach(
+                task.cluster.region.name, wanted.subnets, wanted.groups, wanted.public
+            )
+
+    async def abandon(self, task: Task) -> None:
+        """Undo a task that was never launched."""
+        task.cluster.tasks.pop(task.task_id, None)
+        await self._detach(task)
+
+    async def _detach(self, task: Task) -> None:
+        if task.interface is not None:
+            try:
+                await self.network.detach(task.cluster.region.name, task.interface)
+            except Exception as error:  # noqa: BLE001  # somebody deleted it: it is gone all the same
+                _LOG.debug("an interface could not be detached: %s", error)
+
     def launch(self, task: Task) -> None:
         """Take a new task from PROVISIONING to RUNNING."""
-        self._live(self._start(task))
+        life = self._live(self._start(task))
+        self._starts[task] = life
+        life.add_done_callback(lambda _: self._starts.pop(task, None))
 
-    def _live(self, life: Coroutine[None, None, None]) -> None:
-        task = asyncio.ensure_future(life)
+    def _live(self, life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(self._guard(life))
         self._lives.add(task)
         task.add_done_callback(self._lives.discard)
+        return task
+
+    @staticmethod
+    async def _guard(life: Coroutine[Any, Any, None]) -> None:
+        try:
+            await life
+        except Exception:  # noqa: BLE001  # one task's life must not end in silence, nor others'
+            _LOG.exception("the life of a practice task went wrong")
 
     async def _start(self, task: Task) -> None:
-        for status in ("PENDING", "ACTIVATING"):
-            await asyncio.sleep(self._pace.transition)
-            task.status = status
-        await asyncio.sleep(self._pace.transition)
-        if task.desired != "RUNNING":
-            return
-        await self._publish(task)
-        task.status, task.started = "RUNNING", time.time()
-        for container in task.containers:
-            container.status = "RUNNING"
-        await asyncio.sleep(self._pace.transition)
-        for container in task.containers:
-            if container.agent == "PENDING":
-                container.agent = "RUNNING"
+        try:
+            await self.attach(task)
+            await asyncio.sleep(self.pace.transition)
+            if task.desired == "STOPPED":
+                return
+            task.to("PENDING")
+            task.connected = task.pull_started = time.time()
+            await asyncio.sleep(self.pace.transition)
+            if task.desired == "STOPPED":
+                return
+            await self._open_logs(task)
+            task.pull_stopped = time.time()
+            await self._start_pod(task)
+        except PodError as error:
+            container = task.container(error.container)
+            if container is not None:
+                container.reason = str(error)
+            self.stop_task(task, str(error), "TaskFailedToStart")
+        except LogError as error:
+            self.stop_task(task, str(error), "TaskFailedToStart")
+        except ApiError as error:
+            reason = f"Unexpected EC2 error while attempting to create network interface: {error}"
+            self.stop_task(task, reason, "TaskFailedToStart")
+        else:
+            await self._run(task)
 
-    def stop_task(self, task: Task, reason: str) -> None:
-        """Begin to stop a task; a service then starts another in its place."""
-        if task.desired == "STOPPED":
+    async def _run(self, task: Task) -> None:
+        for status in ("ACTIVATING", "RUNNING"):
+            if task.desired == "STOPPED":
+                return
+            task.to(status)
+            if status == "ACTIVATING":
+                await asyncio.sleep(self.pace.transition)
+        task.started = time.time()
+        self.scheduler.wake(task)
+        await asyncio.sleep(self.pace.transition)
+        if task.desired == "RUNNING":
+            self._start_agents(task)
+
+    @staticmethod
+    def _start_agents(task: Task) -> None:
+        """Every container's agent comes up, unless its file system is read-only."""
+        task.version += 1
+        alone = task.definition.document.get("pidMode") != "task"
+        first = True
+        for container in task.containers:
+            if container.agent != "PENDING" or container.status != "RUNNING":
+                continue
+            if task.definition.container(container.name).get("readonlyRootFilesystem"):
+                container.agent, container.agent_reason = "STOPPED", _AGENT_FAILED
+                container.control_channel = False
+                continue
+            container.agent, container.agent_started = "RUNNING", time.time()
+            # One process namespace holds one working agent: the other containers' cannot connect.
+            container.control_channel = alone or first
+            first = False
+
+    async def _open_logs(self, task: Task) -> None:
+        region = task.cluster.region
+        for definition in task.definition.containers:
+            target = LogTarget.of(definition, region.name, task.task_id)
+            if target is not None:
+                arn = region.arn("", "").split(":")
+                group_arn = f"arn:{arn[1]}:logs:{target.region}:{arn[4]}:log-group:{target.group}"
+                await self.logs.open(target, task.launch.execution_role_arn, group_arn)
+
+    # processes
+
+    async def _start_pod(self, task: Task) -> None:
+        targets = {
+            definition["name"]: LogTarget.of(definition, task.cluster.region.name, task.task_id)
+            for definition in task.definition.containers
+        }
+
+        def on_output(name: str, data: bytes) -> None:
+            target = targets[name]
+            if target is not None:
+                self.logs.write(target, data)
+
+        def on_exit(name: str, code: int) -> None:
+            target = targets[name]
+            if target is not None:
+                self.logs.close(target)
+            self._exited(task, name, code)
+
+        pod = Pod(
+            self._root / task.task_id,
+            self._runtime,
+            [self._spec(task, container) for container in task.containers],
+            on_output=on_output,
+            on_exit=on_exit,
+        )
+        self._pods[task] = pod
+        await pod.start()
+        for container in task.containers:
+            if container.status == "PENDING":
+                container.status = "RUNNING"
+            container.bindings = tuple(
+                (port, host)
+                for (name, port), host in pod.host_ports.items()
+                if name == container.name
+            )
+
+    def _spec(self, task: Task, container: ContainerState) -> ContainerSpec:
+        definition = task.definition.container(container.name)
+        override = task.launch.override_of(container.name)
+        environment = {
+            "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"
+            if task.launch.launch_type == "FARGATE"
+            else "AWS_ECS_EC2",
+            "ECS_CONTAINER_METADATA_URI_V4": f"http://169.254.170.2/v4/{container.runtime_id}",
+            "AWS_REGION": task.cluster.region.name,
+            "AWS_DEFAULT_REGION": task.cluster.region.name,
+        }
+        for pair in (*definition.get("environment", ()), *override.get("environment", ())):
+            environment[pair["name"]] = pair.get("value", "")
+        entry = definition.get("entryPoint")
+        command = override.get("command") or definition.get("command")
+        memory = override.get("memory") or definition.get("memory")
+        return ContainerSpec(
+            container.name,
+            container.image,
+            task.hostname,
+            task.address,
+            environment,
+            tuple(entry) if entry else None,
+            tuple(command) if command else None,
+            working_directory=definition.get("workingDirectory", ""),
+            read_only=bool(definition.get("readonlyRootFilesystem")),
+            init=bool(definition.get("linuxParameters", {}).get("initProcessEnabled")),
+            ports=tuple(
+                m["containerPort"]
+                for m in definition.get("portMappings", ())
+                if "containerPort" in m
+            ),
+            memory=memory,
+            essential=container.essential,
+        )
+
+    def _exited(self, task: Task, name: str, code: int) -> None:
+        """A main process ended by itself."""
+        container = task.container(name)
+        if container is None or container.status == "STOPPED":
             return
-        task.desired, task.stop_code = "STOPPED", "UserInitiated"
+        container.status, container.exit_code = "STOPPED", code
+        task.version += 1
+        if container.agent is not None:
+            container.agent, container.control_channel = "STOPPED", False
+        if container.essential:
+            self.stop_task(task, "Essential container in task exited", "EssentialContainerExited")
+
+    # stopping
+
+    def stop_task(self, task: Task, reason: str = "", code: str = "UserInitiated") -> None:
+        """Begin to stop a task; harmless when it is stopping. A service starts another."""
+        if task.desired == "STOPPED" or self._closing:
+            return
+        task.desired, task.stop_code = "STOPPED", code
         task.stopped_reason = reason or "Task stopped by user"
         task.stopping = time.time()
-        task.status = "DEACTIVATING"
+        task.to("DEACTIVATING" if task.status == "RUNNING" else "STOPPING")
         self._live(self._end(task))
-        cluster = self.state.clusters[task.cluster]
-        service = cluster.services.get(task.service)
-        if service is not None:
-            another = self.state.new_task(
-                cluster,
-                service.definition,
-                self.image_names,
-                created=time.time(),
-                exec_enabled=service.exec_enabled,
-                service=service.name,
-                group=task.group,
-                started_by=task.started_by,
-                tags=dict(task.tags),
-            )
-            self.launch(another)
+        self.scheduler.wake(task)
 
     async def _end(self, task: Task) -> None:
-        for status in ("STOPPING", "DEPROVISIONING"):
-            await asyncio.sleep(self._pace.transition)
-            task.status = status
-        for container in task.containers:
-            await self._remove(container)
-            container.status, container.exit_code = "STOPPED", 137
-            if container.agent is not None:
-                container.agent = "STOPPED"
-        await asyncio.sleep(self._pace.transition)
-        task.status, task.stopped = "STOPPED", time.time()
+        start = self._starts.get(task)
+        if start is not None:
+            await asyncio.wait({start})
+        await asyncio.sleep(self.pace.transition)
+        task.to("STOPPING")
+        codes: dict[str, int] = {}
+        pod = self._pods.get(task)
+        if pod is not None:
+            codes = await pod.stop(self._grace(task))
+            self._pods.pop(task)
+        self._stopped(task, codes)
+        task.execution_stopped = time.time()
+        await asyncio.sleep(self.pace.transition)
+        task.to("DEPROVISIONING")
+        await self._detach(task)
+        await asyncio.sleep(self.pace.transition)
+        task.stopped = time.time()
+        task.to("STOPPED")
+        task.cluster.gone.append(task)
+        task.cluster.prune()
+        self.scheduler.wake(task)
 
-    async def _remove(self, container: ContainerState) -> None:
-        container.host_port = 0
-        running = self._pods.pop(container.runtime_id, None)
-        if running is not None:
-            await running.stop(0)
+    def _grace(self, task: Task) -> float:
+        if not self.pace.transition:
+            return _FAST_GRACE
+        limits = [c.get("stopTimeout", _STOP_TIMEOUT) for c in task.definition.containers]
+        return float(max(limits))
+
+    def _stopped(self, task: Task, codes: dict[str, int]) -> None:
+        for definition, container in zip(task.definition.containers, task.containers, strict=True):
+            target = LogTarget.of(definition, task.cluster.region.name, task.task_id)
+            if target is not None:
+                self.logs.close(target)
+            if container.exit_code is None and container.status == "RUNNING":
+                container.exit_code = codes.get(container.name)
+            container.status, container.bindings = "STOPPED", ()
+            if container.agent is not None:
+                container.agent, container.control_channel = "STOPPED", False
 
     async def stop(self) -> None:
         """End everything."""
+        self._closing = True
+        self.scheduler.stop()
         for life in list(self._lives):
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
-        await asyncio.gather(*(pod.stop(0) for pod in self._pods.values()))
+        await asyncio.gather(*(pod.stop(0.0) for pod in self._pods.values()))
+        self._pods.clear()
+        await self.logs.stop()

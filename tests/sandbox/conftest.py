@@ -46,6 +46,12 @@ class Cluster:
         session: dict[str, str] = answer["session"]
         return session
 
+    def subnets(self) -> list[str]:
+        """Subnets of the account's default network."""
+        network = self.sandbox._server.world.network
+        found: list[str] = self.sandbox.call(network.defaults("us-east-1"))[0]
+        return found
+
     def target(self, family: str = "worker", index: int = 0) -> str:
         task = self.task(family, index)
         task_id = task["taskArn"].rpartition("/")[2]

@@ -110,7 +110,10 @@ def test_regions_and_identity(shared: Cluster) -> None:
         aws_access_key_id="AKIAX",
         aws_secret_access_key="x",
     )
-    assert there.list_clusters()["clusterArns"][0].startswith("arn:aws:ecs:eu-central-1:")
+    assert there.list_clusters()["clusterArns"] == []
+    arn = there.create_cluster(clusterName="there")["cluster"]["clusterArn"]
+    assert arn == "arn:aws:ecs:eu-central-1:123456789012:cluster/there"
+    assert arn not in shared.ecs.list_clusters()["clusterArns"]
     assert shared.sts.get_caller_identity()["Account"] == "123456789012"
 
 
@@ -140,7 +143,8 @@ def test_execute_command_refusals(shared: Cluster) -> None:
 def test_target_not_connected(own: Cluster) -> None:
     world = own.sandbox._server.world
     task_id = own.task("worker")["taskArn"].rpartition("/")[2]
-    world.state.clusters["demo"].tasks[task_id].containers[0].control_channel = False
+    demo = world.state.region("us-east-1").clusters["demo"]
+    demo.tasks[task_id].containers[0].control_channel = False
     fails(
         "TargetNotConnectedException",
         "internal error",
@@ -227,7 +231,7 @@ def test_kms_through_boto(shared: Cluster) -> None:
 
 
 def test_run_and_stop_task(own: Cluster) -> None:
-    network = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
+    network = {"awsvpcConfiguration": {"subnets": own.subnets()}}
     run = own.ecs.run_task(
         cluster="demo",
         taskDefinition="worker",
