@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import json
 import logging
+import re
 import secrets
 import time
 import uuid
@@ -59,6 +60,7 @@ _INVALID = {
 }
 _UNCHECKED = {"ec2", "s3"}
 """Services whose parameters are moto's to judge: their models state little, or lie in the body."""
+_BUCKET = re.compile(r"[a-zA-Z0-9.\-_]{1,255}")
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -101,19 +103,19 @@ class Gate(Protocol):
         """Note that something in IAM was changed."""
 
 
-def operation(name: str, *, after: bool = False) -> Callable[[_F], _F]:
-    """Mark a method as the implementation of an AWS operation.
+def operation(*names: str, after: bool = False) -> Callable[[_F], _F]:
+    """Mark a method as the implementation of an AWS operation, or of several.
 
     It takes the parameters and the Caller and returns the answer's members. For a service that
     the account serves it may return None instead: then the account answers.
 
     Args:
-        name: the operation.
+        names: the operations.
         after: the account answers, and the method is called when it has succeeded.
     """
 
     def mark(function: _F) -> _F:
-        function.__aws_operation__ = (name, after)  # type: ignore[attr-defined]  # a tag
+        function.__aws_operations__ = (names, after)  # type: ignore[attr-defined]  # a tag
         return function
 
     return mark
@@ -167,9 +169,8 @@ class Api:
         self._operations: dict[tuple[str, str, bool], Callable[..., Any]] = {}
         for service in services:
             for _name, method in inspect.getmembers(service, inspect.ismethod):
-                tag = getattr(method, "__aws_operation__", None)
-                if tag:
-                    name, after = tag
+                names, after = getattr(method, "__aws_operations__", ((), False))
+                for name in names:
                     self._operations[service.service, name, after] = method
 
     async def answer(self, received: Received) -> Reply:
@@ -219,6 +220,8 @@ class Api:
             if aim.operation:
                 model = await self._model(aim)
                 exchange.given = rest_parameters(model, received, path)
+                if aim.service == "s3" and not _BUCKET.fullmatch(exchange.given.get("Bucket", "b")):
+                    raise ApiError("InvalidBucketName", "The specified bucket is not valid.")
         if aim.presigned:
             _still_valid(received.query)
 

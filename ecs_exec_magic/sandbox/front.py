@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +20,11 @@ DEFAULT_REGION = "us-east-1"
 _SCOPED = re.compile(r"AWS4\S* +.*?Credential=([^/\s,]+)/\d+/([^/\s,]+)/([^/\s,]+)/aws4_request")
 _SCOPED_ANYWHERE = re.compile(r"AWS4\S* +.*?Credential=([^/\s,]+)/\d+/([^/\s,]+)/aws4_request")
 _OLD_STYLE = re.compile(r"AWS ([^:\s]+):\S+$")
-_BUCKET_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.(?:s3[.-])?localhost$")
-_REAL_BUCKET_HOST = re.compile(
-    r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?$"
+_BUCKET_HOSTS = (
+    re.compile(
+        r"([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.s3(?:[.-][a-z0-9.-]+)?\.(?:localhost|amazonaws\.com)"
+    ),
+    re.compile(r"(?!s3[.-])([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.localhost"),
 )
 _CBOR_PATH = re.compile(r"/service/[^/]+/operation/([A-Za-z0-9]+)$")
 _FORM_TYPE = "application/x-www-form-urlencoded"
@@ -149,6 +151,7 @@ def _bucket(host: str) -> str:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-    found = _BUCKET_HOST.match(name) or _REAL_BUCKET_HOST.match(name)
-    bucket = unquote(found["bucket"]) if found else ""
-    return "" if bucket == "s3" or bucket.startswith("s3.") else bucket
+    for pattern in _BUCKET_HOSTS:
+        if found := pattern.match(name):
+            return found[1]
+    return ""

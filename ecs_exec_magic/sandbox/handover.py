@@ -31,7 +31,13 @@ _SIGNED_QUERY = {"awsaccesskeyid", "signature", "expires"} | {
 }
 _REPLY_HOP = {"content-length", "connection", "transfer-encoding", "date", "server", "status"}
 _REPLY_HOP |= {"x-amzn-requestid", "x-amz-request-id", "x-amz-id-2"}
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _REQUEST_ID = re.compile(rb"<([rR]equestI[dD])>[^<]*</")
+
+_S3_UNSERVED = re.compile(
+    "Abac|Analytics|Annotation|BucketMetadata|CreateSession|DirectoryBuckets|IntelligentTiering|"
+    "Metrics|ObjectEncryption|ObjectRetention|RenameObject|RequestPayment|SelectObject|Torrent"
+)
 
 
 class Handover:
@@ -55,6 +61,8 @@ class Handover:
         Raises:
             ApiError: the framing of a chunked body is broken.
         """
+        if aim.service == "s3" and _S3_UNSERVED.search(aim.operation):
+            return None  # moto would answer as if the object itself were asked for
         if aim.service == "ec2":
             await self._account.prepare(aim.region)
         headers, body = _request(received, aim)
@@ -96,6 +104,8 @@ def identify(reply: Reply, aim: Aim, request_id: str) -> None:
 def _request(received: Received, aim: Aim) -> tuple[dict[str, str], bytes]:
     headers = {k: v for k, v in received.headers.items() if k.lower() not in _HOP}
     body = received.body
+    if aim.service == "s3" and headers.get("content-type", "").startswith(_FORMS):
+        headers["content-type"] = "binary/octet-stream"  # moto would take a form's body apart
     if is_chunked(received.headers):
         try:
             upload = unwrap(body)

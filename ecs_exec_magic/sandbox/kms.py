@@ -20,6 +20,11 @@ __all__ = ["KeyRules", "Keys", "RolePermissions"]
 
 _KEY_IN_BLOB = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32}")
 _WINDOW = range(7, 31)
+_INCORRECT = "The key ID in the request does not identify a CMK that can perform this operation."
+_UNKNOWN = (
+    "The ciphertext refers to a customer master key that does not exist, does not exist in this "
+    "region, or you are not allowed to access."
+)
 
 
 class RolePermissions(Protocol):
@@ -35,8 +40,8 @@ class _States:
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    async def usable(self, key_id: str, region: str) -> str:
-        """The ARN of a key that may be used.
+    async def usable(self, key_id: str, region: str) -> dict[str, Any]:
+        """The metadata of a key that may be used.
 
         Raises:
             ApiError: DisabledException, KMSInvalidStateException, NotFoundException.
@@ -47,7 +52,27 @@ class _States:
             raise ApiError("DisabledException", f"{arn} is disabled.")
         if state != "Enabled":
             raise ApiError("KMSInvalidStateException", f"{arn} is {_in_words(state)}.")
-        return arn
+        return key
+
+    async def openable(self, blob: bytes, key_id: str | None, region: str) -> None:
+        """Refuse a ciphertext that cannot be opened, or not with the key that is named.
+
+        Raises:
+            ApiError: InvalidCiphertextException, AccessDeniedException, IncorrectKeyException and
+                those of :meth:`usable`.
+        """
+        found = _KEY_IN_BLOB.match(blob)
+        if found is None:
+            raise ApiError("InvalidCiphertextException", "")
+        made_with = found[0].decode()
+        if key_id is not None and (await self.find(key_id, region))["KeyId"] != made_with:
+            raise ApiError("IncorrectKeyException", _INCORRECT)
+        try:
+            await self.usable(made_with, region)
+        except ApiError as error:
+            if error.code == "NotFoundException":
+                raise ApiError("AccessDeniedException", _UNKNOWN) from None
+            raise
 
     async def find(self, key_id: str, region: str) -> dict[str, Any]:
         """A key's metadata by its id, ARN, alias or alias ARN."""
@@ -72,12 +97,6 @@ def _told(error: Any) -> ApiError:
     return ApiError(told["Code"], told.get("Message", ""), status)
 
 
-def _key_of(blob: bytes) -> str | None:
-    """The key that a ciphertext names."""
-    found = _KEY_IN_BLOB.match(blob)
-    return found[0].decode() if found else None
-
-
 class KeyRules:
     """Comes before the account's KMS; each operation ends in the account."""
 
@@ -87,44 +106,39 @@ class KeyRules:
         self._account = account
         self._states = _States(account)
 
-    @operation("Encrypt")
-    @operation("GenerateDataKey")
-    @operation("GenerateDataKeyWithoutPlaintext")
-    @operation("GenerateDataKeyPair")
-    @operation("GenerateDataKeyPairWithoutPlaintext")
-    @operation("GenerateMac")
-    @operation("Sign")
+    @operation(
+        "Encrypt",
+        "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext",
+        "GenerateDataKeyPair",
+        "GenerateDataKeyPairWithoutPlaintext",
+        "GenerateMac",
+        "Sign",
+    )
     async def op_use(self, given: dict[str, Any], caller: Caller) -> None:
         """Refuse a key that may not be used."""
         await self._states.usable(given["KeyId"], caller.region)
-        both = "NumberOfBytes" in given and "KeySpec" in given
-        if both:
+        if {"NumberOfBytes", "KeySpec"} <= set(given):
             raise ApiError(
                 "ValidationException", "Please specify either number of bytes or key spec."
             )
 
-    @operation("Decrypt")
-    @operation("ReEncrypt")
+    @operation("Decrypt", "ReEncrypt")
     async def op_open(self, given: dict[str, Any], caller: Caller) -> None:
         """Refuse a ciphertext whose key may not be used."""
         try:
             blob = base64.b64decode(given["CiphertextBlob"], validate=True)
         except ValueError:
             raise ApiError("SerializationException", "The ciphertext is no base64") from None
-        if key := _key_of(blob):
-            try:
-                await self._states.usable(key, caller.region)
-            except ApiError as error:
-                if error.code == "NotFoundException":
-                    raise ApiError("InvalidCiphertextException", "") from None
-                raise
-        else:
-            raise ApiError("InvalidCiphertextException", "")
-        for name in {"DestinationKeyId"} & set(given):
-            await self._states.usable(given[name], caller.region)
+        named = given.get("KeyId") or given.get("SourceKeyId")
+        await self._states.openable(blob, named, caller.region)
+        if "DestinationKeyId" in given:
+            await self._states.usable(given["DestinationKeyId"], caller.region)
 
     @operation("ScheduleKeyDeletion")
-    async def op_schedule_key_deletion(self, given: dict[str, Any], caller: Caller) -> None:
+    async def op_schedule_key_deletion(
+        self, given: dict[str, Any], caller: Caller
+    ) -> dict[str, Any]:
         """Refuse a second time, and a window that is too short or too long."""
         window = given.get("PendingWindowInDays", 30)
         if window not in _WINDOW:
@@ -137,6 +151,43 @@ class KeyRules:
         key = await self._states.find(given["KeyId"], caller.region)
         if key["KeyState"] == "PendingDeletion":
             raise ApiError("KMSInvalidStateException", f"{key['Arn']} is pending deletion.")
+        answer = await self._by_id("schedule_key_deletion", given, caller, key)
+        return {**answer, "KeyState": "PendingDeletion", "PendingWindowInDays": window}
+
+    @operation("CancelKeyDeletion")
+    async def op_cancel_key_deletion(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Refuse for a key that is not pending deletion."""
+        key = await self._states.find(given["KeyId"], caller.region)
+        if key["KeyState"] != "PendingDeletion":
+            raise ApiError("KMSInvalidStateException", f"{key['Arn']} is not pending deletion.")
+        return await self._by_id("cancel_key_deletion", given, caller, key)
+
+    @operation("DisableKey")
+    async def op_disable_key(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Refuse for a key that is pending deletion."""
+        return await self._switch("disable_key", given, caller)
+
+    @operation("EnableKey")
+    async def op_enable_key(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Refuse for a key that is pending deletion."""
+        return await self._switch("enable_key", given, caller)
+
+    async def _switch(self, name: str, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        key = await self._states.find(given["KeyId"], caller.region)
+        if key["KeyState"] == "PendingDeletion":
+            raise ApiError("KMSInvalidStateException", f"{key['Arn']} is pending deletion.")
+        return await self._by_id(name, given, caller, key)
+
+    async def _by_id(
+        self, name: str, given: dict[str, Any], caller: Caller, key: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Let the account do it; it takes no ARN here."""
+        given = {**given, "KeyId": key["KeyId"]}
+        found: dict[str, Any] = await self._account.call("kms", name, caller.region, **given)
+        found.pop("ResponseMetadata", None)
+        if "KeyId" in found:
+            found["KeyId"] = key["Arn"]
+        return found
 
 
 class Keys:
@@ -177,23 +228,17 @@ class Keys:
 
         parts = key_id.split(":")
         region = parts[3] if len(parts) > 3 and parts[3] else region or DEFAULT_REGION
-        arn = await self._states.usable(key_id, region)
+        arn = str((await self._states.usable(key_id, region))["Arn"])
         if self.permissions is not None and not await self.permissions.role_allows(
             role_arn, "kms:Decrypt", arn
         ):
             raise ApiError(
                 "AccessDeniedException", _denied(self._account.account_id, role_arn, arn)
             )
-        if _key_of(blob) is None:
-            raise ApiError("InvalidCiphertextException", "")
+        await self._states.openable(blob, arn, region)
         try:
             opened = await self._account.call(
-                "kms",
-                "decrypt",
-                region,
-                CiphertextBlob=blob,
-                EncryptionContext=context,
-                KeyId=arn,
+                "kms", "decrypt", region, CiphertextBlob=blob, EncryptionContext=context
             )
         except ClientError as error:
             raise _told(error) from None

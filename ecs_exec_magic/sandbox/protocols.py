@@ -206,7 +206,8 @@ def rest_parameters(operation: Any, received: Received, path: str) -> dict[str, 
     if shape is None:
         return {}
     wanted = operation.http["requestUri"].partition("?")[0].strip("/").split("/")
-    given = path.lstrip("/").split("/", len(wanted) - 1)
+    greedy = wanted[-1].endswith("+}")
+    given = (path.lstrip("/") if greedy else path.strip("/")).split("/", len(wanted) - 1)
     in_path = {
         w.strip("{}+"): unquote(g)
         for w, g in zip(wanted, given, strict=False)

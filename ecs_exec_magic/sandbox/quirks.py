@@ -23,8 +23,7 @@ class BucketDefaults:
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    @operation("CreateBucket", after=True)
-    @operation("DeleteBucketEncryption", after=True)
+    @operation("CreateBucket", "DeleteBucketEncryption", after=True)
     async def op_encrypt(self, given: dict[str, Any], caller: Caller) -> None:
         """Set the default encryption of a bucket."""
         await self._account.call(

@@ -153,8 +153,12 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 
 
 def _matches(pattern: str, value: str) -> bool:
+    """A pattern without anchors means the whole value, as AWS takes it."""
     found = _compiled(pattern)
-    return found is None or found.search(value) is not None
+    if found is None:
+        return True
+    anchored = pattern.startswith(("^", "(^"))
+    return (found.search(value) if anchored else found.fullmatch(value)) is not None
 
 
 _PLAIN = {
