@@ -7,6 +7,7 @@ do what.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import sys
 import threading
@@ -109,6 +110,8 @@ class Account:
     """
 
     def __init__(self) -> None:
+        if importlib.util.find_spec("moto") is None:  # say so at once, not at the first call
+            raise ModuleNotFoundError("No module named 'moto'", name="moto")
         self._number, self._executor = _THREAD.join()
         self.account_id = str(self._number)
         self._closed = False
@@ -213,11 +216,18 @@ class Account:
         return self._stubber
 
     def backend(self, service: str, region: str) -> Any:
-        """moto's own state of a service and region; only inside :meth:`run`."""
+        """moto's own state of a service and region; only inside :meth:`run`.
+
+        Raises:
+            Unserved: there is no such region.
+        """
         self._moto()
         if service in ("iam", "sts", "s3"):
             region = _partition(region)
-        return _backends(service)[self.account_id][region]
+        try:
+            return _backends(service)[self.account_id][region]
+        except KeyError:
+            raise Unserved(f"no region {region}") from None
 
     def _process(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         from botocore.awsrequest import AWSPreparedRequest, HeadersDict

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from .account import Unserved
 from .faults import Call, Counters
 from .front import Aim, Received, classify
 from .handover import Handover, identify
@@ -37,10 +38,9 @@ if TYPE_CHECKING:
 
     from .account import Account
     from .faults import Faults
-    from .identity import Identity
     from .trail import Trail
 
-__all__ = ["ACCOUNT", "Api", "ApiError", "Caller", "Gate", "Reply", "operation"]
+__all__ = ["ACCOUNT", "Api", "ApiError", "Caller", "Gate", "Principal", "Reply", "operation"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,6 +65,30 @@ _BUCKET = re.compile(r"[a-zA-Z0-9.\-_]{1,255}")
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 
+class Principal(Protocol):
+    """A user, an assumed role or the root user."""
+
+    @property
+    def arn(self) -> str:
+        """As STS tells it."""
+
+    @property
+    def kind(self) -> str:
+        """``root``, ``user`` or ``assumed-role``."""
+
+    @property
+    def name(self) -> str:
+        """The user's name, or ``ROLE/SESSION``."""
+
+    @property
+    def user_id(self) -> str:
+        """The unique id, as STS tells it."""
+
+    @property
+    def role_arn(self) -> str | None:
+        """The role behind an assumed role."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls.
@@ -81,13 +105,13 @@ class Caller:
     region: str
     arn: str
     account_id: str
-    principal: Identity | None = None
+    principal: Principal | None = None
 
 
 class Identifier(Protocol):
     """Finds who an access key belongs to; ApiError for one that may not call."""
 
-    async def resolve(self, access_key: str, service: str = "") -> Identity:
+    async def resolve(self, access_key: str, service: str = "") -> Principal:
         """The principal of an access key; the service decides how an error is worded."""
 
 
@@ -190,6 +214,10 @@ class Api:
         except ApiError as found:
             error = found
             reply = failure(exchange.aim, error, request_id)
+        except Unserved as found:
+            _LOG.debug("%s:%s: %s", aim.service, exchange.aim.operation, found)
+            error = _unsupported(exchange)
+            reply = failure(exchange.aim, error, request_id)
         except Exception:  # noqa: BLE001  # an error of ours: the caller sees a service failure
             _LOG.exception("the practice cluster failed on a request")
             error = ApiError("InternalFailure", "The practice cluster failed; see its log.", 500)
@@ -268,8 +296,6 @@ class Api:
                 exchange.output = shaped(output, shape, aim.operation) if shape is not None else {}
                 return answer(aim, exchange.output or {}, shape, exchange.request_id)
         reply = await self._handover.pass_on(exchange.received, aim, exchange.path)
-        if reply is None:
-            raise _unsupported(exchange)
         identify(reply, aim, exchange.request_id)
         if reply.status < 300:
             then = self._operations.get((aim.service, aim.operation, True))
@@ -328,7 +354,7 @@ async def _result(value: Any) -> dict[str, Any] | None:
 
 def _json(body: bytes) -> dict[str, Any]:
     try:
-        given = json.loads(body or b"{}")
+        given = json.loads(body or b"{}", object_hook=_without_nulls)
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
@@ -351,6 +377,11 @@ def _in_form(aim: Aim, code: str, message: str, status: int) -> ApiError:
     return ApiError(
         *_FORMS.get((code.removesuffix("Exception"), aim.protocol), (code, message, status))
     )
+
+
+def _without_nulls(members: dict[str, Any]) -> dict[str, Any]:
+    """A member that is null is none, as some SDKs send them."""
+    return {k: v for k, v in members.items() if v is not None}
 
 
 def _unsigned(aim: Aim) -> ApiError:

@@ -6,7 +6,6 @@ operation means.
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from .front import Aim, Received
 
 __all__ = ["Handover", "identify"]
-
-_LOG = logging.getLogger(__name__)
 
 _HOP = {"host", "connection", "content-length", "transfer-encoding", "expect", "accept-encoding"}
 _HOP |= {"te", "upgrade", "keep-alive", "x-moto-account-id", "authorization"}
@@ -50,8 +47,8 @@ class Handover:
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    async def pass_on(self, received: Received, aim: Aim, path: str) -> Reply | None:
-        """The account's answer, or None when it has none.
+    async def pass_on(self, received: Received, aim: Aim, path: str) -> Reply:
+        """The account's answer.
 
         Args:
             received: the request.
@@ -59,10 +56,11 @@ class Handover:
             path: with the bucket in it, for S3.
 
         Raises:
+            Unserved: the account has no answer.
             ApiError: the framing of a chunked body is broken.
         """
         if aim.service == "s3" and _S3_UNSERVED.search(aim.operation):
-            return None  # moto would answer as if the object itself were asked for
+            raise Unserved("moto would answer as if the object itself were asked for")
         if aim.service == "ec2":
             await self._account.prepare(aim.region)
         headers, body = _request(received, aim)
@@ -75,13 +73,9 @@ class Handover:
             )
         )
         target = (path or received.path or "/") + (f"?{query}" if query else "")
-        try:
-            found = await self._account.relay(
-                aim.service, aim.region, received.method, target, headers, body
-            )
-        except Unserved as error:
-            _LOG.debug("%s:%s: %s", aim.service, aim.operation, error)
-            return None
+        found = await self._account.relay(
+            aim.service, aim.region, received.method, target, headers, body
+        )
         kept = {k: v for k, v in found.headers.items() if k.lower() not in _REPLY_HOP}
         if received.method == "HEAD":
             for name, value in found.headers.items():

@@ -125,7 +125,6 @@ class Network:
 
     def _make(self, ec2: Any, subnet: Any, groups: Sequence[str], public: bool) -> Interface:
         attachment = str(uuid.uuid4())
-        partition = ec2.partition
         try:
             address = subnet.get_available_subnet_ip(None)
         except (StopIteration, RuntimeError):
@@ -135,7 +134,7 @@ class Network:
             address,
             group_ids=list(groups),
             description=(
-                f"arn:{partition}:ecs:{ec2.region_name}:{ec2.account_id}:attachment/{attachment}"
+                f"arn:{ec2.partition}:ecs:{ec2.region_name}:{ec2.account_id}:attachment/{attachment}"
             ),
         )
         made.status = "in-use"
@@ -145,14 +144,18 @@ class Network:
             made.public_ip = (
                 f"54.{random.randint(64, 95)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
             )
-        name = getattr(made, "private_dns_name", None)
+        domain = "ec2" if ec2.region_name == "us-east-1" else f"{ec2.region_name}.compute"
+        name = f"ip-{address.replace('.', '-')}.{domain}.internal"
+        made.private_dns_name = name
+        for one in made.private_ip_addresses:
+            one["PrivateDnsName"] = name
         return Interface(
             eni_id=made.id,
             attachment_id=attachment,
             subnet_id=subnet.id,
             zone=str(subnet.availability_zone),
             private_address=address,
-            private_name=name or f"ip-{address.replace('.', '-')}.ec2.internal",
+            private_name=name,
             mac=made.mac_address,
             public_address=made.public_ip if public else None,
             groups=tuple(group.id for group in made.group_set),

@@ -129,6 +129,8 @@ class Server:
         for name, value in request.headers.items():
             key = name.lower()
             headers[key] = f"{headers[key]},{value}" if key in headers else value
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            return web.Response(status=403, text="not for pages of other sites\n")
         if request.method == "GET" and request.raw_path == "/" and "authorization" not in headers:
             return web.Response(text="ecs-exec-magic practice cluster\n")
         received = Received(

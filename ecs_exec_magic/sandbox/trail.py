@@ -329,6 +329,18 @@ def _position(token: str) -> int:
         ) from None
 
 
+def _seconds(moment: Any) -> float:
+    try:
+        return float(moment)
+    except ValueError:
+        from botocore.utils import parse_timestamp
+
+        try:
+            return float(parse_timestamp(moment).timestamp())
+        except ValueError:
+            raise ApiError("InvalidTimeRangeException", f"{moment} is no time.") from None
+
+
 def _filter(given: dict[str, Any]) -> Callable[[Event], bool]:
     wanted = given.get("LookupAttributes") or []
     if len(wanted) > 1:
@@ -343,7 +355,7 @@ def _filter(given: dict[str, Any]) -> Callable[[Event], bool]:
             )
     if given.get("EventCategory"):  # Insights events are another kind, of which there are none
         return lambda _event: False
-    start, end = float(given.get("StartTime", 0)), float(given.get("EndTime", float("inf")))
+    start, end = _seconds(given.get("StartTime", 0)), _seconds(given.get("EndTime", "inf"))
     if start > end:
         raise ApiError(
             "InvalidTimeRangeException", "The start time must be earlier than the end time."

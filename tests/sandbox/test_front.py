@@ -10,6 +10,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
@@ -55,9 +56,12 @@ def code_of(function: Any, **given: Any) -> tuple[str, str, int]:
 
 
 def get(
-    url: str, method: str = "GET", data: bytes | None = None, **headers: str
+    url: str,
+    method: str = "GET",
+    data: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    request = urllib.request.Request(url, data, headers, method=method)
+    request = urllib.request.Request(url, data, dict(headers or {}), method=method)
     try:
         with urllib.request.urlopen(request) as answer:
             return answer.status, answer.read()
@@ -407,15 +411,27 @@ def test_raw_nonsense_is_answered_and_never_a_failure(aws: Services) -> None:
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
             for path in ("/", "/a", "/a/b?c", "//", "/%ff%00", "/?Action=X", "/?acl"):
                 headers = {"Authorization": signed.format(service)}
-                status, _ = get(url + path, method, b"\xff{", **headers)
+                status, _ = get(url + path, method, b"\xff{", headers)
                 assert status < 500, (service, method, path)
     headers = {"Authorization": signed.format("ecs"), "X-Amz-Target": "AmazonSSM.Nope"}
-    status, text = get(url, "POST", b"[1]", **headers)
+    status, text = get(url, "POST", b"[1]", headers)
     assert status == 400 and b"SerializationException" in text
     headers["Authorization"] = signed.format("kms")
     headers["X-Amz-Target"] = "TrentService.CreateKey"
-    assert get(url, "POST", b"[" * 100_000, **headers)[0] == 400
+    assert get(url, "POST", b"[" * 100_000, headers)[0] == 400
     assert get(url) == (200, b"ecs-exec-magic practice cluster\n")
+    assert get(url, headers={"Sec-Fetch-Site": "cross-site"})[0] == 403
+
+
+@pytest.mark.parametrize("service", ["ec2", "iam", "kms", "s3", "logs", "sts"])
+def test_regions_that_are_none(aws: Services, service: str) -> None:
+    used = client(aws.cluster, service, region_name="moon-base-1")
+    method = {"ec2": "describe_vpcs", "iam": "list_users", "kms": "list_keys", "s3": "list_buckets"}
+    method |= {"logs": "describe_log_groups", "sts": "get_caller_identity"}
+    try:
+        getattr(used, method[service])()
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == "UnsupportedOperation"
 
 
 def test_expect_100_continue(aws: Services, bucket: str) -> None:

@@ -346,6 +346,24 @@ def test_answers_are_held_to_the_model() -> None:
         shaped({"clusters": [{"runningTasksCount": True}]}, definition, "x")
 
 
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner)),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+def test_any_json_is_taken_or_told_wrong(data: st.DataObject) -> None:
+    service, name = data.draw(
+        st.sampled_from([("ecs", "RunTask"), ("ssm", "StartSession"), ("kms", "Encrypt")])
+    )
+    shape = MODELS.operation(service, name).input_shape
+    members = st.sampled_from(sorted(shape.members))
+    given = data.draw(st.dictionaries(members, JSON, max_size=5))
+    assert isinstance(problem(given, shape), str)
+
+
 @pytest.mark.parametrize(
     ("service", "name", "given", "part"),
     [
