@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .containers import Container
     from .faults import Faults
-    from .kms import KeyStore
+    from .kms import Keys
     from .pace import Pace
     from .standins import LoggingPlan
 
@@ -120,7 +120,7 @@ class Agent:
         container: Container,
         send: Callable[[bytes], Awaitable[None]],
         *,
-        keys: KeyStore,
+        keys: Keys,
         pace: Pace,
         faults: Faults,
         make_plugin: Callable[[Agent], Plugin],

@@ -22,7 +22,7 @@ from .api import ApiError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .kms import KeyStore
+    from .kms import Keys
 
 __all__ = ["AGENT_VERSION", "HandshakeFailed", "perform"]
 
@@ -56,7 +56,9 @@ async def perform(
     separate: bool,
     key_id: str | None,
     context: dict[str, str],
-    keys: KeyStore,
+    keys: Keys,
+    region: str = "us-east-1",
+    role_arn: str | None = None,
 ) -> tuple[SessionCipher | None, dict[str, Any]]:
     """Run the handshake.
 
@@ -68,6 +70,8 @@ async def perform(
         key_id: the KMS key, or None for a handshake without encryption.
         context: the encryption context of the data key, but for the challenge.
         keys: the KMS to decrypt with.
+        region: of the task.
+        role_arn: the task role.
 
     Returns:
         The cipher, if there is a key, and the client's HandshakeResponse.
@@ -105,7 +109,9 @@ async def perform(
     cipher = None
     message = ""
     if key_id:
-        cipher = _data_key(results.get("KMSEncryption"), key_id, challenge, context, keys)
+        cipher = await _data_key(
+            results.get("KMSEncryption"), key_id, challenge, context, keys, region, role_arn
+        )
         await _prove(send, receive, cipher)
         message = _ENCRYPTED
     if separate and _version(response.get("ClientVersion")) <= (1, 2, 295, 0):
@@ -128,8 +134,14 @@ def _results(response: dict[str, Any]) -> dict[str, Any]:
     return results
 
 
-def _data_key(
-    result: Any, key_id: str, challenge: str, context: dict[str, str], keys: KeyStore
+async def _data_key(
+    result: Any,
+    key_id: str,
+    challenge: str,
+    context: dict[str, str],
+    keys: Keys,
+    region: str,
+    role_arn: str | None,
 ) -> SessionCipher:
     if not isinstance(result, dict):
         raise HandshakeFailed("KMSEncryption failed on client with status 0 error: ")
@@ -137,7 +149,7 @@ def _data_key(
         context = {**context, "aws:ssm:RandomChallenge": challenge}
     try:
         blob = base64.b64decode(result.get("KMSCipherTextKey") or "", validate=True)
-        plaintext = keys.decrypt(blob, context, key_id)
+        plaintext = await keys.decrypt(region, blob, context, key_id, role_arn)
     except ApiError as error:
         raise HandshakeFailed(
             "Fetching data key failed: Unable to retrieve data key, Error when decrypting data "

@@ -22,6 +22,7 @@ class Pace:
         batch_failure: the same in a session without a terminal.
         transition: one step of a task's life.
         closing: from the agent's end to ``channel_closed``.
+        trail: until CloudTrail finds an event.
     """
 
     agent_join: float
@@ -31,6 +32,7 @@ class Pace:
     batch_failure: float
     transition: float
     closing: float
+    trail: float
 
 
 REAL = Pace(
@@ -41,6 +43,7 @@ REAL = Pace(
     batch_failure=1.0,
     transition=2.0,
     closing=0.01,
+    trail=60.0,
 )
 FAST = Pace(
     agent_join=0.0,
@@ -50,5 +53,6 @@ FAST = Pace(
     batch_failure=0.0,
     transition=0.0,
     closing=0.0,
+    trail=0.0,
 )
 PACES = {"real": REAL, "fast": FAST}

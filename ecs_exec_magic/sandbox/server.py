@@ -5,18 +5,24 @@ Knows HTTP paths. Never knows what an operation or a session does.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from . import ecs
+from .account import Account
 from .api import Api
 from .batch import BatchPlugin
-from .kms import KeyStore
+from .front import Received
+from .identity import Identities
+from .kms import KeyRules, Keys
+from .network import Network
+from .quirks import BucketDefaults, InUse
 from .sessions import Gateway
-from .ssm import SsmService, StsService
+from .ssm import SsmService
+from .sts import StsService
 from .terminal import TerminalPlugin
+from .trail import Trail, TrailService
 from .world import World
 
 if TYPE_CHECKING:
@@ -29,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
-_LOG = logging.getLogger(__name__)
-_MAX_BODY = 8 << 20
+_MAX_BODY = 5 << 30  # the most that S3 takes in one request
+_LONGEST_LINE = 64 << 10
 
 
 def _make_plugin(agent: Agent) -> Plugin:
@@ -54,7 +60,10 @@ class Server:
         self, root: Path, runtime: Runtime, pace: Pace, faults: Faults, counters: Counters
     ) -> None:
         self.port = 0
-        self.keys = KeyStore()
+        self.account = Account()
+        self.network = Network(self.account)
+        self.keys = Keys(self.account)
+        self.trail = Trail(pace)
         self.world = World(root, runtime, pace)
         self.gateway = Gateway(
             keys=self.keys,
@@ -67,9 +76,19 @@ class Server:
             *ecs.operations(self.world, self.gateway, self.stream_url),
             SsmService(self.world, self.gateway, self.stream_url, faults),
             StsService(),
-            self.keys,
+            TrailService(self.trail),
+            KeyRules(self.account),
+            BucketDefaults(self.account),
+            InUse(self.account),
         ]
-        self._api = Api(services, faults, counters)
+        self._api = Api(
+            services,
+            faults,
+            counters,
+            account=self.account,
+            identities=Identities(self.account),
+            trail=self.trail,
+        )
         self._runner: web.AppRunner | None = None
 
     def stream_url(self, session_id: str) -> str:
@@ -78,38 +97,51 @@ class Server:
 
     async def start(self, port: int, *, seed: bool) -> None:
         """Listen on a port of 127.0.0.1, a free one for 0."""
+        self.account.warm()
         if seed:
             await self.world.seed()
         app = web.Application(client_max_size=_MAX_BODY)
-        app.router.add_post("/", self._post)
-        app.router.add_get("/", self._front)
         app.router.add_get("/v1/data-channel/{session_id}", self._channel)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        app.router.add_route("*", "/{path:.*}", self._any)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=0.5,
+            auto_decompress=False,  # what S3 is given compressed, it keeps compressed
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
         self.port = int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """End sessions, containers and the port, in this order."""
+        """End sessions, containers, the port and the account, in this order."""
         await self.gateway.stop()
         await self.world.stop()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self.account.close()
 
-    async def _post(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        try:
-            reply = await self._api.answer(request.headers, body)
-        except Exception:  # noqa: BLE001  # an error of ours: the caller sees a service failure
-            _LOG.exception("the practice cluster failed on a request")
-            return web.json_response(
-                {"__type": "ServerException", "message": "Service Unavailable."}, status=500
-            )
+    async def _any(self, request: web.Request) -> web.Response:
+        headers: dict[str, str] = {}
+        for name, value in request.headers.items():
+            key = name.lower()
+            headers[key] = f"{headers[key]},{value}" if key in headers else value
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            return web.Response(status=403, text="not for pages of other sites\n")
+        if request.method == "GET" and request.raw_path == "/" and "authorization" not in headers:
+            return web.Response(text="ecs-exec-magic practice cluster\n")
+        received = Received(
+            request.method,
+            request.raw_path,
+            headers,
+            await request.read(),
+            request.remote or "127.0.0.1",
+        )
+        reply = await self._api.answer(received)
         return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
-
-    async def _front(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ecs-exec-magic practice cluster\n")
 
     async def _channel(self, request: web.Request) -> web.WebSocketResponse:
         session = self.gateway.sessions.get(request.match_info["session_id"])

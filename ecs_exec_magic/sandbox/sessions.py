@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .agent import Plugin
     from .containers import Container
     from .faults import Counters, Faults
-    from .kms import KeyStore
+    from .kms import Keys
     from .pace import Pace
 
 __all__ = ["Gateway", "Session"]
@@ -115,7 +115,7 @@ class Gateway:
     def __init__(
         self,
         *,
-        keys: KeyStore,
+        keys: Keys,
         pace: Pace,
         faults: Faults,
         counters: Counters,

@@ -1,4 +1,4 @@
-"""The SSM and STS APIs of the practice cluster, as far as sessions need them.
+"""The SSM API of the practice cluster, as far as sessions need it.
 
 Knows documents, parameters and the life of a session as AWS tells it. Never knows frames.
 """
@@ -9,7 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from .agent import SessionPlan
-from .api import ACCOUNT, ApiError, Caller, operation
+from .api import ApiError, Caller, operation
 
 if TYPE_CHECKING:
     from .ecs.model import ContainerState, Task
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .sessions import Gateway, Session
     from .world import World
 
-__all__ = ["SsmService", "StsService"]
+__all__ = ["SsmService"]
 
 _DOCUMENTS = {
     "": "Standard_Stream",
@@ -82,8 +82,8 @@ class SsmService:
             raise ApiError(
                 "AccessDeniedException",
                 f"User: {caller.arn} is not authorized to perform: ssm:StartSession on resource: "
-                f"arn:aws:ecs:{caller.region}:{ACCOUNT}:task/* with an explicit deny in an "
-                "identity-based policy",
+                f"arn:aws:ecs:{caller.region}:{caller.account_id}:task/* with an explicit deny "
+                "in an identity-based policy",
             )
         document = given.get("DocumentName", "")
         if document in _PORT_DOCUMENTS:
@@ -190,14 +190,3 @@ class SsmService:
             "Owner": session.owner,
             "Reason": session.reason or None,
         }
-
-
-class StsService:
-    """Who am I."""
-
-    service = "sts"
-
-    @operation("GetCallerIdentity")
-    def op_get_caller_identity(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
-        """Tell the caller's identity."""
-        return {"UserId": "AIDASANDBOXUSER000001", "Account": ACCOUNT, "Arn": caller.arn}

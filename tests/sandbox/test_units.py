@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecs_exec_magic.sandbox.api import ApiError
 from ecs_exec_magic.sandbox.containers import Container, StartError
 from ecs_exec_magic.sandbox.damage import OutputFilter
 from ecs_exec_magic.sandbox.image import IMAGES, Layout
-from ecs_exec_magic.sandbox.kms import KeyStore
 from ecs_exec_magic.sandbox.outbox import Outbox
 from ecs_exec_magic.sandbox.runtimes import Enclosure, ProcessRuntime
 from ecs_exec_magic.sandbox.words import SplitError, split
@@ -119,23 +117,6 @@ def test_outbox_repeats_only_its_head_and_learns() -> None:
         outbox.add(number, b"", 0.0)
         outbox.acknowledged(number, 30.0)
     assert outbox.timeout == 1.0
-
-
-def test_kms_context_must_agree() -> None:
-    store = KeyStore()
-    key, other = store.create("one"), store.create("two")
-    blob = store._encrypt(key, b"secret", {"a": "1", "b": "2"})
-    assert store.decrypt(blob, {"b": "2", "a": "1"}) == b"secret"
-    assert store.decrypt(blob, {"b": "2", "a": "1"}, key.key_id) == b"secret"
-    for context in ({}, {"a": "1"}, {"a": "1", "b": "3"}):
-        with pytest.raises(ApiError, match="InvalidCiphertextException"):
-            store.decrypt(blob, context)
-    for broken in (b"", blob[:-1], blob[:20], b"\0" * 60):
-        with pytest.raises(ApiError, match="InvalidCiphertextException"):
-            store.decrypt(broken, {"a": "1", "b": "2"})
-    with pytest.raises(ApiError, match="IncorrectKeyException"):
-        store.decrypt(blob, {"a": "1", "b": "2"}, other.key_id)
-    assert "material" not in repr(key)
 
 
 def test_a_container_whose_start_nobody_waits_for_is_still_stopped(tmp_path: Path) -> None:
