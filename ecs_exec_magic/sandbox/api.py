@@ -152,9 +152,9 @@ class Api:
         if caller.access_key.startswith(_EXPIRED):
             expired = "ExpiredToken" if service == "sts" else "ExpiredTokenException"
             raise ApiError(expired, "The security token included in the request is expired", 403)
-        if self._faults.throttle.get(name, 0) > 0:
-            self._faults.throttle[name] -= 1
-            raise ApiError("ThrottlingException", "Rate exceeded")
+        refusal = self._faults.refusal(service, name, caller.arn)
+        if refusal is not None:
+            raise ApiError(*refusal)
         self._validate(service, name, given)
         output = method(given, caller)
         if inspect.isawaitable(output):

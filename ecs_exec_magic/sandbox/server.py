@@ -20,6 +20,7 @@ from .terminal import TerminalPlugin
 from .world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .agent import Agent, Plugin
@@ -39,6 +40,18 @@ def _make_plugin(agent: Agent) -> Plugin:
     return TerminalPlugin(agent)
 
 
+class _TaskKeys:
+    """The keys, as a task's agent asks for them."""
+
+    def __init__(self, keys: KeyStore) -> None:
+        self._keys = keys
+
+    async def decrypt(
+        self, region: str, blob: bytes, context: dict[str, str], key_id: str, role_arn: str | None
+    ) -> bytes:
+        return self._keys.decrypt(blob, context, key_id)
+
+
 class Server:
     """The whole practice cluster on one event loop.
 
@@ -51,17 +64,30 @@ class Server:
     """
 
     def __init__(
-        self, root: Path, runtime: Runtime, pace: Pace, faults: Faults, counters: Counters
+        self,
+        root: Path,
+        runtime: Runtime,
+        pace: Pace,
+        faults: Faults,
+        counters: Counters,
+        *,
+        iam: bool = False,
+        region: str = "us-east-1",
+        idle_timeout: float = 1200.0,
+        wedge: bool | None = None,
     ) -> None:
         self.port = 0
+        self.add_routes: Callable[[web.Application], None] | None = None
         self.keys = KeyStore()
         self.world = World(root, runtime, pace)
         self.gateway = Gateway(
-            keys=self.keys,
+            keys=_TaskKeys(self.keys),
             pace=pace,
             faults=faults,
             counters=counters,
             make_plugin=_make_plugin,
+            idle_limit=idle_timeout,
+            wedge=wedge,
         )
         services = [
             EcsService(self.world, self.gateway, self.stream_url),
@@ -76,6 +102,22 @@ class Server:
         """Where the data channel of a session is."""
         return f"ws://127.0.0.1:{self.port}/v1/data-channel/{session_id}?role=publish_subscribe"
 
+    def census(self) -> dict[str, int]:
+        """How many clusters and running tasks there are."""
+        clusters = self.world.state.clusters.values()
+        running = sum(t.desired == "RUNNING" for c in clusters for t in c.tasks.values())
+        return {"clusters": len(clusters), "tasks": running}
+
+    def stop_task(self, beginning: str, reason: str) -> str | None:
+        """Begin to stop the one running task whose id begins so; its id, or None."""
+        clusters = self.world.state.clusters.values()
+        tasks = [t for c in clusters for t in c.tasks.values() if t.desired == "RUNNING"]
+        chosen = [task for task in tasks if task.task_id.startswith(beginning)]
+        if len(chosen) != 1:
+            return None
+        self.world.stop_task(chosen[0], reason)
+        return chosen[0].task_id
+
     async def start(self, port: int, *, seed: bool) -> None:
         """Listen on a port of 127.0.0.1, a free one for 0."""
         if seed:
@@ -84,6 +126,8 @@ class Server:
         app.router.add_post("/", self._post)
         app.router.add_get("/", self._front)
         app.router.add_get("/v1/data-channel/{session_id}", self._channel)
+        if self.add_routes is not None:
+            self.add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
