@@ -174,7 +174,8 @@ class Agent:
         output = ""
         ended = False
         try:
-            await asyncio.wait([body, self._over], return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [body, self._over]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if self._over.done():
                 self._over.result()
             if body.done():

@@ -34,8 +34,6 @@ _OFF = ("off", "false", "no", "0")
 
 
 def _fault(default: Any, text: str) -> Any:
-    if callable(default):
-        return field(default_factory=default, metadata={"text": text})
     return field(default=default, metadata={"text": text})
 
 
@@ -65,12 +63,22 @@ class Faults:
     latency: float = _fault(0.0, "seconds by which every frame comes later, in both directions")
     slow_writes: float = _fault(0.0, "seconds the gateway takes for each frame to the client")
     # frames
-    drop: set[int] = _fault(set, "lose these frames of the agent")
-    duplicate: set[int] = _fault(set, "deliver these frames twice")
-    delay: set[int] = _fault(set, "deliver these frames after the next one")
-    corrupt: set[int] = _fault(set, "break a byte of these frames' payload")
-    wrong_digest: set[int] = _fault(set, "break the digest of these frames")
-    drop_inputs: set[int] = _fault(set, "lose these frames of the client")
+    drop: set[int] = field(default_factory=set, metadata={"text": "lose these frames of the agent"})
+    duplicate: set[int] = field(
+        default_factory=set, metadata={"text": "deliver these frames twice"}
+    )
+    delay: set[int] = field(
+        default_factory=set, metadata={"text": "deliver these frames after the next one"}
+    )
+    corrupt: set[int] = field(
+        default_factory=set, metadata={"text": "break a byte of these frames' payload"}
+    )
+    wrong_digest: set[int] = field(
+        default_factory=set, metadata={"text": "break the digest of these frames"}
+    )
+    drop_inputs: set[int] = field(
+        default_factory=set, metadata={"text": "lose these frames of the client"}
+    )
     drop_acks: int = _fault(0, "lose so many acknowledgements to the client")
     drop_rate: float = _fault(0.0, "lose stream frames, in both directions")
     duplicate_rate: float = _fault(0.0, "deliver stream frames twice, in both directions")
@@ -93,8 +101,11 @@ class Faults:
     lose_resume: bool = _fault(False, "ResumeSession answers that the session has timed out")
     refuse_resume: bool = _fault(False, "ResumeSession answers AccessDeniedException")
     deny_start_session: bool = _fault(False, "StartSession answers AccessDeniedException")
-    throttle: dict[str, int] = _fault(
-        dict, "ThrottlingException for the next so many calls: NAME=COUNT,... or *=COUNT"
+    throttle: dict[str, int] = field(
+        default_factory=dict,
+        metadata={
+            "text": "ThrottlingException for the next so many calls: NAME=COUNT,... or *=COUNT"
+        },
     )
     expire_credentials: bool = _fault(False, "every call answers ExpiredTokenException")
     deny_kms: bool = _fault(False, "the agent may not decrypt the session's data key")

@@ -18,7 +18,7 @@ from typing import Any
 
 from .admin import HEADER, PREFIX
 
-__all__ = ["Entry", "Refused", "RegistryError", "ask", "find", "forget", "living", "note"]
+__all__ = ["Entry", "Refused", "RegistryError", "ask", "find", "forget", "living", "note", "noted"]
 
 _PATTERN = "sandbox-*.json"
 _LIMIT = 5.0  # seconds for an answer
@@ -134,6 +134,12 @@ def living() -> list[Entry]:
     with contextlib.suppress(OSError):
         directory.rmdir()
     return sorted(found, key=lambda entry: entry.port)
+
+
+def noted() -> list[Entry]:
+    """Every cluster that files tell of, whether or not it runs."""
+    there = map(_read, _directory().glob(_PATTERN))
+    return [entry for entry in there if entry is not None]
 
 
 def find(port: int | None, usual: int) -> Entry:

@@ -67,6 +67,7 @@ class _Line:
         self._stalled = stalled
         self._latency = latency
         self._frames: deque[tuple[float, bytes]] = deque()
+        self._room = asyncio.Event()
         self._mover: asyncio.Task[None] | None = None
 
     async def send(self, data: bytes) -> None:
@@ -74,8 +75,9 @@ class _Line:
         if self._mover is None and not self._stalled() and not self._latency():
             await self._deliver(data)
             return
-        while len(self._frames) >= self._FULL:
-            await asyncio.sleep(self._LOOK)
+        if len(self._frames) >= self._FULL:
+            self._room.clear()
+            await self._room.wait()
         self._frames.append((time.monotonic() + self._latency(), data))
         if self._mover is None:
             self._mover = asyncio.ensure_future(self._move())
@@ -88,6 +90,7 @@ class _Line:
                 await asyncio.sleep(max(wait, self._LOOK if self._stalled() else 0))
                 continue
             self._frames.popleft()
+            self._room.set()
             await self._deliver(data)
         self._mover = None
 

@@ -158,7 +158,7 @@ class Transcripts:
     ) -> dict[str, Any]:
         from botocore.exceptions import ClientError
 
-        service, _, name = action.partition(":")
+        service = action.partition(":")[0]
         if not await self._roles.role_allows(plan.role_arn, action, resource):
             if service == "s3":
                 raise _Refused("AccessDenied", _worded("AccessDenied", "Access Denied", 403))
@@ -180,7 +180,8 @@ class Transcripts:
 
     async def _group(self, plan: SessionPlan, container: Container) -> dict[str, Any] | None:
         assert plan.logging is not None
-        name, more = plan.logging.log_group, {}
+        name = plan.logging.log_group
+        more: dict[str, str] = {}
         while True:
             try:
                 page = await self._call(
