@@ -341,14 +341,14 @@ class Transcript:
         self._printed.close()
 
 
-def log_events(log: IO[bytes]) -> Iterator[str]:
-    """The messages of a log's events: whole lines, as many as fit into one event.
+def log_events(log: IO[bytes], limit: int = _EVENT_LIMIT) -> Iterator[str]:
+    """The messages of a log's events: whole lines, as many as fit into ``limit`` bytes.
 
     A line longer than an event is cut; one line end is taken off each event.
     """
     event = b""
-    while line := log.readline(_EVENT_LIMIT):
-        if len(event) + len(line) > _EVENT_LIMIT:
+    while line := log.readline(limit):
+        if len(event) + len(line) > limit:
             yield _message(event)
             event = b""
         event += line
