@@ -47,8 +47,8 @@ def add_routes(app: web.Application, controls: Controls) -> None:
         answer: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]],
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
-            given = request.headers.get(HEADER, "")
-            if not secrets.compare_digest(given.encode(), controls.secret.encode()):
+            given = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
+            if not secrets.compare_digest(given, controls.secret.encode()):
                 return web.json_response({"error": "this needs the secret"}, status=403)
             try:
                 body = json.loads(await request.read() or b"{}")

@@ -56,8 +56,8 @@ class Entry:
         return f"http://127.0.0.1:{self.port}"
 
 
-def _directory() -> Path:
-    """Where the files are; nobody else may read or write there.
+def _directory(*, make: bool = False) -> Path | None:
+    """Where the files are, if it is there; nobody else may read or write there.
 
     Raises:
         RegistryError: the directory is not ours alone.
@@ -68,9 +68,13 @@ def _directory() -> Path:
         path = Path(base, "ecs-exec-magic")
     else:
         path = Path(tempfile.gettempdir(), f".ecs-exec-magic-{user}")
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o700)
-    found = path.lstat()
+    if make:
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o077:
         raise RegistryError(f"{path} is not a directory of yours alone; remove it")
     return path
@@ -84,13 +88,13 @@ def note(entry: Entry) -> None:
         OSError: nor at all.
     """
     data = json.dumps(asdict(entry)).encode()
-    for attempt in (1, 2, 3):
-        directory = _directory()
+    while True:
+        directory = _directory(make=True)
+        if directory is None:
+            continue
         try:
             handle, name = tempfile.mkstemp(dir=directory)  # for its owner only
         except FileNotFoundError:  # another cluster has ended in this moment and tidied up
-            if attempt == 3:
-                raise
             continue
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -101,6 +105,8 @@ def note(entry: Entry) -> None:
 def forget(entry: Entry) -> None:
     """Remove the file of a cluster, if it is still its own, and the directory with the last."""
     directory = _directory()
+    if directory is None:
+        return
     path = directory / f"sandbox-{entry.port}.json"
     if _read(path) == entry:
         path.unlink(missing_ok=True)
@@ -122,6 +128,8 @@ def living() -> list[Entry]:
         RegistryError: the files are not ours alone.
     """
     directory = _directory()
+    if directory is None:
+        return []
     found = []
     for path in directory.glob(_PATTERN):
         entry = _read(path)
@@ -138,7 +146,8 @@ def living() -> list[Entry]:
 
 def noted() -> list[Entry]:
     """Every cluster that files tell of, whether or not it runs."""
-    there = map(_read, _directory().glob(_PATTERN))
+    directory = _directory()
+    there = map(_read, directory.glob(_PATTERN) if directory is not None else ())
     return [entry for entry in there if entry is not None]
 
 
