@@ -44,6 +44,7 @@ async def has_program(container: Container, name: str) -> bool:
 async def run_quietly(container: Container, argv: list[str]) -> int | None:
     """Run a command whose output nobody wants; its wait status, None when it did not run."""
     try:
+        await container.start()  # its environment is not known before
         process: Process = await container.spawn(argv, container.environment(), "merged")
     except (StartError, OSError):
         return None

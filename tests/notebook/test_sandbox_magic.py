@@ -109,7 +109,7 @@ def test_up_points_everything_at_it_and_down_gives_all_back(
     assert "demo/web:nginx" in lines[1]
     files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     assert aws() == {**PRACTICE, **files}
-    assert (magics.profile, magics.region, magics.cluster) == (None, None, None)
+    assert [getattr(magics, name) for name in ("profile", "region", "cluster")] == [None] * 3
     assert magics.target == "demo/web:nginx"
     assert "ends practice" in run(shell, "%ecs_sandbox up")
     assert len(started.asked) == 1

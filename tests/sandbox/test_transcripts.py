@@ -32,11 +32,11 @@ NOT_ENCRYPTED = (
 
 
 def refused(code: str, message: str = "no", status: int = 400) -> ClientError:
-    answer = {
+    answer: Any = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    return ClientError(answer, "Some")  # type: ignore[arg-type]  # all that is looked at
+    return ClientError(answer, "Some")
 
 
 class FakeAccount:
@@ -407,7 +407,7 @@ class MotoAccount:
         from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
         self._session = boto3.Session("AKIATEST", "secret", region_name="us-east-1")
-        stubber = BotocoreStubber()
+        stubber: Any = BotocoreStubber()
 
         def answer(request: Any, **_: Any) -> Any:
             status, headers, body = stubber.process_request(request)
