@@ -53,3 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EcsExecError as error:
         print("\n".join(error._lines()), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -142,8 +142,11 @@ def test_modules_say_what_they_are(path: Path) -> None:
 
 def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.magics import EcsExec
+    from ecs_exec_magic.notebook.sandbox import EcsSandbox
 
-    there = {name for table in EcsExec.magics.values() for name in table}
+    there = {
+        name for one in (EcsExec, EcsSandbox) for table in one.magics.values() for name in table
+    }
     for path in PACKAGE.rglob("*.py"):
         named = set(re.findall(r"%(ecs_[a-z]+)", path.read_text("utf-8")))
         assert named <= there, f"{path} speaks of {named - there}"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .magics import EcsExec
+    from .sandbox import EcsSandbox
 
 __all__ = ["load", "unload"]
 
@@ -21,9 +22,10 @@ def load(shell: InteractiveShell) -> None:
     Starts nothing and connects nowhere; the first command does.
     """
     from .magics import EcsExec
+    from .sandbox import EcsSandbox
 
     unload(shell)  # whoever loads twice gets one set of magics, not a set and a stale one
-    shell.register_magics(EcsExec(shell))
+    shell.register_magics(EcsExec(shell), EcsSandbox(shell))
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -41,10 +43,13 @@ def unload(shell: InteractiveShell) -> None:
             del manager.registry[type(magics).__name__]
 
 
-def _loaded(shell: InteractiveShell) -> list[EcsExec]:
+def _loaded(shell: InteractiveShell) -> list[EcsExec | EcsSandbox]:
     from .magics import EcsExec
+    from .sandbox import EcsSandbox
 
-    return [each for each in shell.configurables if isinstance(each, EcsExec)]
+    there = [each for each in shell.configurables if isinstance(each, (EcsExec, EcsSandbox))]
+    # The practice cluster first: it gives the other magics back what it has taken from them.
+    return sorted(there, key=lambda each: isinstance(each, EcsExec))
 
 
 def _owner(function: object) -> object:

@@ -1,6 +1,7 @@
 """The practice cluster: every AWS API this package calls and the data channel, on one port."""
 
-from .faults import Call, Counters, Faults
+from .counters import Call, Counters
+from .faults import Faults
 from .running import Sandbox, start
 from .runtimes import SandboxUnavailable
 

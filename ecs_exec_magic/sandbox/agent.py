@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID, uuid4
@@ -16,18 +17,19 @@ from uuid import UUID, uuid4
 from ..channel.encryption import DecryptionError, SessionCipher
 from ..channel.frames import Frame, FrameError, MessageType, PayloadType, decode, encode
 from . import handshake
+from .api import ACCOUNT, ApiError
+from .faults import denial
 from .outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from .containers import Container
     from .faults import Faults
-    from .kms import Keys
     from .pace import Pace
-    from .standins import LoggingPlan
+    from .transcripts import LoggingPlan, Transcript, Transcripts
 
-__all__ = ["Agent", "AgentGone", "Plugin", "SessionPlan", "Stuck", "banner", "never_starts"]
+__all__ = ["Agent", "AgentGone", "Keys", "Plugin", "SessionPlan", "Stuck", "banner", "never_starts"]
 
 _TICK = 0.1
 _DRAIN = 2.0
@@ -56,9 +58,9 @@ class SessionPlan:
         key_id: the KMS key for the channel, or None.
         separate: whether both output streams are kept apart.
         prefixes: texts put before lines of stdout and stderr.
-        region: where the session is.
-        role_arn: the task role, with which the agent calls AWS.
-        logging: where the transcript goes, or None.
+        region: of the task.
+        role_arn: the task's role, or None.
+        logging: where the session's log goes, or None.
     """
 
     session_id: str
@@ -71,6 +73,15 @@ class SessionPlan:
     region: str = "us-east-1"
     role_arn: str | None = None
     logging: LoggingPlan | None = None
+
+
+class Keys(Protocol):
+    """KMS, as the agent calls it with the task's role."""
+
+    async def decrypt(
+        self, region: str, blob: bytes, context: dict[str, str], key_id: str, role_arn: str | None
+    ) -> bytes:
+        """Open a data key; raises ApiError."""
 
 
 class Plugin(Protocol):
@@ -112,6 +123,7 @@ class Agent:
         pace: its waits.
         faults: what is broken on purpose.
         make_plugin: builds what runs in the session.
+        transcripts: makes the session's log; None when there is no account to put it in.
     """
 
     def __init__(
@@ -124,26 +136,33 @@ class Agent:
         pace: Pace,
         faults: Faults,
         make_plugin: Callable[[Agent], Plugin],
+        transcripts: Transcripts | None = None,
     ) -> None:
         self.plan = plan
         self.container = container
         self.pace = pace
         self.faults = faults
-        self.inbox: asyncio.Queue[bytes] = asyncio.Queue()
         self.active = asyncio.Event()
         self.active.set()
         self._send = send
         self._keys = keys
         self._plugin = make_plugin(self)
+        self._transcripts = transcripts
+        self._transcript: Transcript | None = None
         self._outbox = Outbox()
         self._drained = asyncio.Event()
+        self._inbox: deque[bytes] = deque()
         self._expected = 0
         self._stored: dict[int, Frame] = {}
         self._decided = False
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._cipher: SessionCipher | None = None
-        self._cancelled = asyncio.Event()
         self._stream_frames = 0
+        # Done when the session ends from outside, or with an error of ours.
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # There while there is something to read or to send again: an idle session has neither.
+        self._reader: asyncio.Task[None] | None = None
+        self._resender: asyncio.Task[None] | None = None
 
     async def run(self) -> str:
         """Run the session to its end and return the text for ``channel_closed``.
@@ -151,29 +170,59 @@ class Agent:
         Raises:
             AgentGone: the agent died.
         """
-        reader = asyncio.ensure_future(self._read_loop())
-        ticker = asyncio.ensure_future(self._tick())
         body = asyncio.ensure_future(self._body())
-        cancelled = asyncio.ensure_future(self._cancelled.wait())
-        tasks: list[asyncio.Task[Any]] = [reader, ticker, body, cancelled]
+        output = ""
+        ended = False
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for service in (reader, ticker):
-                if service.done():
-                    service.result()
-            return body.result() if body.done() else ""
+            either: list[asyncio.Future[Any]] = [body, self._over]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if self._over.done():
+                self._over.result()
+            if body.done():
+                output, ended = body.result(), True
+            else:
+                body.cancel()
+                await asyncio.gather(body, return_exceptions=True)
+                await self._plugin.cancel()
+                ended = True
+            if self._transcript is not None and not output:
+                await _stop(self._reader)  # nothing is typed any more
+                self._plugin.close()
+                output = await self._transcript.finish(self.container)
+                output = banner(output) if output else ""
+            return output
         finally:
-            ended = body.done() and not body.cancelled() and body.exception() is None
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _stop(body, self._reader, self._resender)
+            if not self._over.cancel() and not self._over.cancelled():
+                self._over.exception()  # it may have come too late for anybody to look at it
             if not ended:
                 await self._plugin.cancel()
             self._plugin.close()
+            if self._transcript is not None:
+                self._transcript.close()
 
     def cancel(self) -> None:
         """TerminateSession: end the process and the session (PROTOCOL 6.8)."""
-        self._cancelled.set()
+        if not self._over.done():
+            self._over.set_result(None)
+
+    def die(self) -> None:
+        """Vanish without a word."""
+        self._fail(AgentGone())
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._over.done():
+            self._over.set_exception(error)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+
+        def done(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._fail(error)
+
+        task.add_done_callback(done)
+        return task
 
     async def _body(self) -> str:
         await self._state("Connected")
@@ -190,7 +239,7 @@ class Agent:
                         "aws:ssm:SessionId": self.plan.session_id,
                         "aws:ssm:TargetId": self.plan.target_id,
                     },
-                    keys=self._keys,
+                    decrypt=self._decrypt,
                 )
             except handshake.HandshakeFailed as error:
                 return banner(f"Encountered error while initiating handshake. {error}")
@@ -199,12 +248,28 @@ class Agent:
         self._decided = True
         if not self.plan.command.strip(" \t\r\n") and self.plan.kind != "Standard_Stream":
             return f"Commands cannot be empty for session type {self.plan.kind}"
+        if self._transcripts is not None:
+            refusal = await self._transcripts.refusal(self.plan, self.container)
+            if refusal:
+                return refusal
+            self._transcript = self._transcripts.begin(self.plan)
         output = await self._plugin.run()
         await self._drain()
         if not output:
             await self._state("Terminating")
             await self._drain()
         return output
+
+    async def _decrypt(self, blob: bytes, context: dict[str, str]) -> bytes:
+        plan = self.plan
+        if self.faults.deny_kms:
+            role = (plan.role_arn or "no role").rpartition("/")[2]
+            account = plan.role_arn.split(":")[4] if plan.role_arn else ACCOUNT
+            caller = f"arn:aws:sts::{account}:assumed-role/{role}"
+            raise ApiError("AccessDeniedException", denial(caller, "kms:Decrypt"))
+        return await self._keys.decrypt(
+            plan.region, blob, context, plan.key_id or "", plan.role_arn
+        )
 
     async def _drain(self) -> None:
         """Wait until everything is acknowledged, but not for long (PROTOCOL 3.5)."""
@@ -219,6 +284,8 @@ class Agent:
 
     async def send_stream(self, payload_type: int, payload: bytes) -> None:
         """Send one numbered message, encrypted where its type is."""
+        if self._transcript is not None and payload_type in _ENCRYPTED_TYPES:
+            self._transcript.add(payload)
         if self._cipher is not None and payload_type in _ENCRYPTED_TYPES:
             payload = self._cipher.encrypt(payload)
         await self._send_clear(payload_type, payload)
@@ -234,6 +301,8 @@ class Agent:
             Frame(MessageType.OUTPUT, sequence, flags, uuid4(), _now_ms(), payload_type, payload)
         )
         self._outbox.add(sequence, data, time.monotonic())
+        if self._resender is None:
+            self._resender = self._in_background(self._send_again())
         if self.active.is_set():
             await self._send(data)
 
@@ -258,22 +327,28 @@ class Agent:
             },
         )
 
-    async def _tick(self) -> None:
-        while True:
+    async def _send_again(self) -> None:
+        while len(self._outbox):
             await asyncio.sleep(_TICK)
             if self.active.is_set():
                 data = self._outbox.due(time.monotonic())
                 if data is not None:
                     await self._send(data)
+        self._resender = None
 
     # receiving
 
-    async def _read_loop(self) -> None:
+    def deliver(self, data: bytes) -> None:
+        """Take one message off the data channel."""
+        self._inbox.append(data)
+        if self._reader is None:
+            self._reader = self._in_background(self._read())
+
+    async def _read(self) -> None:
         """One message after the other; a full terminal holds up all that follow (PROTOCOL 3.4)."""
-        while True:
-            data = await self.inbox.get()
+        while self._inbox:
             try:
-                frame = decode(data)  # the agent never looks at the digest
+                frame = decode(self._inbox.popleft())  # the agent never looks at the digest
             except FrameError:
                 continue
             if frame.message_type == MessageType.INPUT:
@@ -288,6 +363,7 @@ class Agent:
                 self.active.set()
             elif frame.message_type == MessageType.CHANNEL_CLOSED:
                 self.cancel()
+        self._reader = None
 
     def _on_acknowledge(self, frame: Frame) -> None:
         try:
@@ -339,6 +415,13 @@ class Agent:
             return await self._plugin.on_input(frame.payload_type, payload)
         except (Stuck, DecryptionError):
             return False
+
+
+async def _stop(*tasks: asyncio.Task[Any] | None) -> None:
+    there = [task for task in tasks if task is not None]
+    for task in there:
+        task.cancel()
+    await asyncio.gather(*there, return_exceptions=True)
 
 
 def _now_ms() -> int:

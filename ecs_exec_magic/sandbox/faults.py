@@ -1,80 +1,184 @@
-"""What a test may break on purpose, and what it may count.
+"""What may be broken on purpose: one switch for each thing that goes wrong in life.
 
-Knows switches and counters. Never acts by itself: each room asks it at the right place.
+Knows switches, their spelling on a command line, and a seed. Never acts by itself: each room asks
+it at the right place, and :mod:`.chaos` does what has to be done at once.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+import dataclasses
+import difflib
+import hashlib
+import typing
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
 
-__all__ = ["Call", "Counters", "Faults"]
+from .counters import Call, Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["ACTIONS", "Call", "Counters", "Faults", "explanations"]
+
+ACTIONS = {
+    "cut": "cut every client's connection now; VALUE close: with a close frame",
+    "kill_agent": "the exec agent dies now, in the task of VALUE (an id or its beginning) or in all"
+    ", and starts anew: its sessions never hear of it again",
+    "kill_task": "stop the task VALUE (an id or its beginning)",
+}
+"""Faults that strike once, when they are asked for."""
+
+_MANY = 10**9
+_ON = ("on", "true", "yes", "1", "")
+_OFF = ("off", "false", "no", "0")
 
 
-@dataclass
+def _fault(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"text": text})
+
+
+@dataclass(slots=True)
 class Faults:
     """Switches that may be set at any time, from any thread; all off at first.
 
-    Frame faults name agent-to-client *stream* frames by sequence number, or every n-th frame of
-    any kind that goes to the client.
+    Numbers of frames are sequence numbers of *stream* frames: the agent's, where nothing else is
+    said. A frame that is lost or broken by its number is so the first time it is sent only. Rates
+    are probabilities from 0 to 1; they are decided by ``seed``, the session's place in the order of
+    sessions, the frame's number and how often it was sent, so that a run can be had again.
 
     Attributes:
-        cut_after_frames: cut the websocket without a close frame after so many frames to the
-            client, counted anew for each attachment; the cut happens ``cut_times`` times.
-        cut_after_inputs: the same, counted in frames *from* the client.
-        cut_times: how many more cuts are to be made (both kinds).
-        drop: sequence numbers of agent frames lost the first time they are sent.
-        duplicate: sequence numbers of agent frames delivered twice.
-        delay: sequence numbers of agent frames delivered after the next frame (reordering).
-        wrong_digest: sequence numbers of agent frames whose digest is wrong the first time.
-        drop_acks: how many acknowledgements to the client are lost.
-        drop_inputs: sequence numbers of client frames lost the first time.
-        text_frames: deliver agent frames in websocket text-typed messages where they are UTF-8.
-        close_before_data: close the websocket instead of delivering the first frame.
-        never_ready: the terminal never opens: input is never acknowledged, nothing comes.
-        discard_window: extra seconds in which early input is acknowledged and thrown away.
-        terminal_delay: extra seconds before the terminal opens.
-        hold_closed: extra seconds before ``channel_closed`` (an upload of logs).
-        lose_closed: never send ``channel_closed``.
-        lose_resume: ResumeSession answers with an empty token.
-        refuse_resume: ResumeSession answers AccessDeniedException.
-        agent_dies_after: the agent vanishes without a word after so many stream frames.
-        deny_start_session: StartSession answers AccessDeniedException.
-        unknown_frames: send a frame of an unknown message type before every n-th frame.
-        throttle: so many API calls of this name are answered ThrottlingException.
-        slow_writes: seconds the gateway waits before each frame to the client.
+        on_action: what :meth:`cut`, :meth:`kill_agent` and :meth:`kill_task` call.
     """
 
-    cut_after_frames: int | None = None
-    cut_after_inputs: int | None = None
-    cut_times: int = 1
-    drop: set[int] = field(default_factory=set)
-    duplicate: set[int] = field(default_factory=set)
-    delay: set[int] = field(default_factory=set)
-    wrong_digest: set[int] = field(default_factory=set)
-    drop_acks: int = 0
-    drop_inputs: set[int] = field(default_factory=set)
-    text_frames: bool = False
-    close_before_data: bool = False
-    never_ready: bool = False
-    discard_window: float = 0.0
-    terminal_delay: float = 0.0
-    hold_closed: float = 0.0
-    lose_closed: bool = False
-    lose_resume: bool = False
-    refuse_resume: bool = False
-    agent_dies_after: int | None = None
-    deny_start_session: bool = False
-    unknown_frames: int | None = None
-    throttle: dict[str, int] = field(default_factory=dict)
-    slow_writes: float = 0.0
+    # the connection
+    cut_after_frames: int | None = _fault(
+        None, "cut the connection after so many frames to the client; counted anew for each client"
+    )
+    cut_after_inputs: int | None = _fault(None, "the same, after so many frames from the client")
+    cut_times: int = _fault(1, "how many more such cuts are to be made")
+    cut_close: bool = _fault(False, "such cuts send a close frame first, as the hourly one does")
+    close_before_data: bool = _fault(False, "close instead of delivering the first frame")
+    stall_output: bool = _fault(False, "hold what goes to the client until this is off again")
+    stall_input: bool = _fault(False, "hold what comes from the client until this is off again")
+    latency: float = _fault(0.0, "seconds by which every frame comes later, in both directions")
+    slow_writes: float = _fault(0.0, "seconds the gateway takes for each frame to the client")
+    # frames
+    drop: set[int] = field(default_factory=set, metadata={"text": "lose these frames of the agent"})
+    duplicate: set[int] = field(
+        default_factory=set, metadata={"text": "deliver these frames twice"}
+    )
+    delay: set[int] = field(
+        default_factory=set, metadata={"text": "deliver these frames after the next one"}
+    )
+    corrupt: set[int] = field(
+        default_factory=set, metadata={"text": "break a byte of these frames' payload"}
+    )
+    wrong_digest: set[int] = field(
+        default_factory=set, metadata={"text": "break the digest of these frames"}
+    )
+    drop_inputs: set[int] = field(
+        default_factory=set, metadata={"text": "lose these frames of the client"}
+    )
+    drop_acks: int = _fault(0, "lose so many acknowledgements to the client")
+    drop_rate: float = _fault(0.0, "lose stream frames, in both directions")
+    duplicate_rate: float = _fault(0.0, "deliver stream frames twice, in both directions")
+    reorder_rate: float = _fault(0.0, "deliver stream frames after the next, in both directions")
+    corrupt_rate: float = _fault(0.0, "break a byte of frames to the client")
+    text_frames: bool = _fault(False, "deliver frames that are UTF-8 in text messages")
+    unknown_frames: int | None = _fault(
+        None, "send frames of unknown types before every n-th frame to the client"
+    )
+    # the agent
+    never_ready: bool = _fault(False, "the terminal never opens: no output, no acknowledgement")
+    discard_window: float = _fault(0.0, "seconds in which early input is taken and thrown away")
+    terminal_delay: float = _fault(0.0, "seconds before the terminal opens")
+    agent_dies_after: int | None = _fault(None, "the agent vanishes after so many stream frames")
+    # the end
+    hold_closed: float = _fault(0.0, "seconds before channel_closed")
+    lose_closed: bool = _fault(False, "never send channel_closed")
+    # permissions and the APIs
+    expire_token: int = _fault(0, "refuse the token of the next so many clients")
+    lose_resume: bool = _fault(False, "ResumeSession answers that the session has timed out")
+    refuse_resume: bool = _fault(False, "ResumeSession answers AccessDeniedException")
+    deny_start_session: bool = _fault(False, "StartSession answers AccessDeniedException")
+    throttle: dict[str, int] = field(
+        default_factory=dict,
+        metadata={
+            "text": "ThrottlingException for the next so many calls: NAME=COUNT,... or *=COUNT"
+        },
+    )
+    expire_credentials: bool = _fault(False, "every call answers ExpiredTokenException")
+    deny_kms: bool = _fault(False, "the agent may not decrypt the session's data key")
+    deny_kms_caller: bool = _fault(False, "the caller may not have a data key made")
 
-    def clear(self) -> None:
-        """Switch everything off again."""
-        for name, value in vars(Faults()).items():
-            setattr(self, name, value)
+    seed: int = _fault(0, "decides where rates strike")
+    on_action: Callable[[str, str], str] | None = field(default=None, repr=False, compare=False)
+
+    # what happens at once
+
+    def cut(self, close: bool = False) -> str:
+        """Cut every client's connection, without or with a close frame; says how many."""
+        return self.act("cut", "close" if close else "")
+
+    def kill_agent(self, task: str = "") -> str:
+        """Let the exec agents of a task (all tasks when empty) die; they start anew at once."""
+        return self.act("kill_agent", task)
+
+    def kill_task(self, task: str) -> str:
+        """Stop a task, named by its id or the beginning of it."""
+        return self.act("kill_task", task)
+
+    def act(self, name: str, value: str = "") -> str:
+        """Do one of :data:`ACTIONS`; returns what was done, in words.
+
+        Raises:
+            ValueError: there is nothing to do it to.
+        """
+        if self.on_action is None:
+            raise ValueError("no practice cluster runs")
+        return self.on_action(name, value)
+
+    # settings by name
+
+    def set(self, name: str, text: str = "") -> None:
+        """Set a switch from the text of a command line.
+
+        Raises:
+            ValueError: there is no such switch, or it does not take this value.
+        """
+        name = name.replace("-", "_")
+        kind = _kinds().get(name)
+        if kind is None:
+            near = difflib.get_close_matches(name, [*_kinds(), *ACTIONS], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"there is no fault {name}{hint}")
+        value = _read(name, kind, text.strip())
+        if name.endswith("_rate") and not 0 <= value <= 1:
+            raise ValueError(f"{name} is a probability from 0 to 1, not {text}")
+        setattr(self, name, value)
+
+    def clear(self, name: str | None = None) -> None:
+        """Switch everything off again, or one switch; the seed stays.
+
+        Raises:
+            ValueError: there is no such switch.
+        """
+        if name is not None and name.replace("-", "_") not in _kinds():
+            raise ValueError(f"there is no fault {name}")
+        for one, default in _defaults():
+            if one != "seed" and name in (None, one, one.replace("_", "-")):
+                setattr(self, one, default)
+
+    def active(self) -> dict[str, Any]:
+        """Every switch that is not as at first, as plain values."""
+        on = {}
+        for name, default in _defaults():
+            value = getattr(self, name)
+            if value != default:
+                on[name] = sorted(value) if isinstance(value, set) else value
+        return on
+
+    # what the rooms ask
 
     def refusal(self, service: str, name: str, caller: str) -> tuple[str, str, int] | None:
         """How an API call is to fail: AWS's code, its message and the HTTP status; mostly None."""
@@ -98,89 +202,109 @@ class Faults:
         self.cut_times -= 1
         return True
 
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One API call as it was understood: service, operation, parameters, error code or empty."""
-
-    service: str
-    operation: str
-    parameters: dict[str, Any]
-    region: str
-    access_key: str
-    error: str = ""
-
-
-class Counters:
-    """What happened, for tests to read from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._calls: list[Call] = []
-        self._active: Counter[str] = Counter()
-        self._most: Counter[str] = Counter()
-        self._terminated: list[str] = []
-        self._ended: list[str] = []
-        self._attached: Counter[str] = Counter()
-
-    def add_call(self, call: Call) -> None:
-        """Note one API call."""
-        with self._lock:
-            self._calls.append(call)
-
-    def session_begun(self, runtime_id: str) -> None:
-        """Note that a session took one of a container's slots."""
-        with self._lock:
-            self._active[runtime_id] += 1
-            self._most[runtime_id] = max(self._most[runtime_id], self._active[runtime_id])
-
-    def session_ended(self, runtime_id: str, session_id: str) -> None:
-        """Note that a session has fully ended and gave its slot back."""
-        with self._lock:
-            self._active[runtime_id] -= 1
-            self._ended.append(session_id)
-
-    def session_terminated(self, session_id: str) -> None:
-        """Note that TerminateSession ended a session."""
-        with self._lock:
-            self._terminated.append(session_id)
-
-    def client_attached(self, session_id: str) -> None:
-        """Note that a client opened the data channel of a session."""
-        with self._lock:
-            self._attached[session_id] += 1
-
-    def calls(self, operation: str | None = None) -> list[Call]:
-        """The API calls in their order, all of them or those of one operation."""
-        with self._lock:
-            return [c for c in self._calls if operation in (None, c.operation)]
+    def take_token(self) -> bool:
+        """Whether this client's token is to be refused."""
+        if self.expire_token <= 0:
+            return False
+        self.expire_token -= 1
+        return True
 
     @property
-    def active_sessions(self) -> dict[str, int]:
-        """Sessions now in a slot, by runtimeId."""
-        with self._lock:
-            return dict(+self._active)
+    def has_rates(self) -> bool:
+        """Whether any rate is above nothing."""
+        return bool(self.drop_rate or self.duplicate_rate or self.reorder_rate or self.corrupt_rate)
 
-    @property
-    def max_sessions(self) -> dict[str, int]:
-        """The most sessions that were in a slot at once, by runtimeId."""
-        with self._lock:
-            return dict(self._most)
+    def strikes(
+        self, rate: Literal["drop", "duplicate", "reorder", "corrupt"], *frame: object
+    ) -> bool:
+        """Whether a rate strikes a frame; the same frame and seed give the same answer."""
+        probability: float = getattr(self, f"{rate}_rate")
+        if probability <= 0:
+            return False
+        key = repr((self.seed, rate, *frame)).encode()
+        drawn = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+        return drawn < probability * 2**64
 
-    @property
-    def terminated(self) -> list[str]:
-        """Ids of sessions ended by TerminateSession, in order."""
-        with self._lock:
-            return list(self._terminated)
+    def refusal(self, service: str, name: str, caller: str) -> tuple[str, str, int] | None:
+        """How an API call is to fail: AWS's code, its message and the HTTP status; mostly None.
 
-    @property
-    def ended(self) -> list[str]:
-        """Ids of sessions that have fully ended, in order."""
-        with self._lock:
-            return list(self._ended)
+        Args:
+            service: as in the endpoint's name.
+            name: of the operation.
+            caller: the caller's ARN.
+        """
+        if self.expire_credentials:
+            short = service in ("sts", "iam", "ec2", "s3")
+            code = "ExpiredToken" if short else "ExpiredTokenException"
+            return code, "The security token included in the request is expired", 403
+        for which in (name, "*"):
+            if self.throttle.get(which, 0) > 0:
+                self.throttle[which] -= 1
+                code = "Throttling" if service in ("sts", "iam") else "ThrottlingException"
+                return code, "Rate exceeded", 400
+        if self.deny_kms_caller and service == "kms" and name.startswith("GenerateDataKey"):
+            return "AccessDeniedException", denial(caller, f"kms:{name}"), 400
+        return None
 
-    @property
-    def attachments(self) -> dict[str, int]:
-        """How often a client opened the data channel, by session id."""
-        with self._lock:
-            return dict(self._attached)
+
+def denial(caller: str, action: str) -> str:
+    """AWS's words for a call that no policy allows."""
+    return (
+        f"User: {caller} is not authorized to perform: {action} because no identity-based policy "
+        f"allows the {action} action"
+    )
+
+
+def explanations() -> Iterator[tuple[str, str]]:
+    """Every fault's name with a line about it: switches first, then actions."""
+    for one in fields(Faults):
+        if "text" in one.metadata:
+            yield one.name, one.metadata["text"]
+    yield from ACTIONS.items()
+
+
+def _defaults() -> Iterator[tuple[str, Any]]:
+    for one in fields(Faults):
+        if "text" in one.metadata:
+            made = one.default_factory
+            yield one.name, one.default if made is dataclasses.MISSING else made()
+
+
+def _kinds() -> dict[str, Any]:
+    # Callable is not there at run time; nothing but on_action needs it.
+    hints = typing.get_type_hints(Faults, localns={"Callable": typing.Callable})
+    return {name: hints[name] for name, _ in _defaults()}
+
+
+def _read(name: str, kind: Any, text: str) -> Any:
+    if kind is bool:
+        if text.lower() in (*_ON, *_OFF):
+            return text.lower() in _ON
+        raise ValueError(f"{name} is on or off, not {text}")
+    try:
+        if kind == set[int]:
+            return set(_numbers(text))
+        if kind == dict[str, int]:
+            pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+            return {key.strip(): int(count) if count else _MANY for key, _, count in pairs}
+        if kind is int and not text:
+            return 1
+        value = (float if kind is float else int)(text)
+    except ValueError:
+        wanted = {float: "a number", set[int]: "numbers such as 1,4-9"}
+        what = "NAME=COUNT,..." if kind == dict[str, int] else wanted.get(kind, "a whole number")
+        raise ValueError(f"{name} takes {what}, not {text or 'nothing'}") from None
+    if not 0 <= value < _MANY:
+        raise ValueError(f"{name} cannot be {text}")
+    return value
+
+
+def _numbers(text: str) -> Iterator[int]:
+    if not text:
+        raise ValueError(text)
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        low, high = int(first), int(last if dash else first)
+        if high - low > 1_000_000:
+            raise ValueError(text)
+        yield from range(low, high + 1)

@@ -22,8 +22,6 @@ from .api import ApiError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .kms import Keys
-
 __all__ = ["AGENT_VERSION", "HandshakeFailed", "perform"]
 
 AGENT_VERSION = "3.3.987.0"
@@ -56,9 +54,8 @@ async def perform(
     separate: bool,
     key_id: str | None,
     context: dict[str, str],
-    keys: Keys,
-    region: str = "us-east-1",
-    role_arn: str | None = None,
+    decrypt: Callable[[bytes, dict[str, str]], Awaitable[bytes]],
+    limit: float = LIMIT,
 ) -> tuple[SessionCipher | None, dict[str, Any]]:
     """Run the handshake.
 
@@ -69,9 +66,8 @@ async def perform(
         separate: whether both output streams are kept apart.
         key_id: the KMS key, or None for a handshake without encryption.
         context: the encryption context of the data key, but for the challenge.
-        keys: the KMS to decrypt with.
-        region: of the task.
-        role_arn: the task role.
+        decrypt: has KMS open a data key in a context; raises ApiError.
+        limit: seconds to wait for each answer.
 
     Returns:
         The cipher, if there is a key, and the client's HandshakeResponse.
@@ -99,7 +95,7 @@ async def perform(
     request = {"AgentVersion": AGENT_VERSION, "RequestedClientActions": actions}
     await send(PayloadType.HANDSHAKE_REQUEST, _json(request))
     try:
-        response = await asyncio.wait_for(receive(), LIMIT)
+        response = await asyncio.wait_for(receive(), limit)
     except asyncio.TimeoutError:
         raise HandshakeFailed(
             "Handshake timed out. Please ensure that you have the latest version of the session "
@@ -109,10 +105,8 @@ async def perform(
     cipher = None
     message = ""
     if key_id:
-        cipher = await _data_key(
-            results.get("KMSEncryption"), key_id, challenge, context, keys, region, role_arn
-        )
-        await _prove(send, receive, cipher)
+        cipher = await _data_key(results.get("KMSEncryption"), challenge, context, decrypt)
+        await _prove(send, receive, cipher, limit)
         message = _ENCRYPTED
     if separate and _version(response.get("ClientVersion")) <= (1, 2, 295, 0):
         message = _OLD_CLIENT + message
@@ -136,12 +130,9 @@ def _results(response: dict[str, Any]) -> dict[str, Any]:
 
 async def _data_key(
     result: Any,
-    key_id: str,
     challenge: str,
     context: dict[str, str],
-    keys: Keys,
-    region: str,
-    role_arn: str | None,
+    decrypt: Callable[[bytes, dict[str, str]], Awaitable[bytes]],
 ) -> SessionCipher:
     if not isinstance(result, dict):
         raise HandshakeFailed("KMSEncryption failed on client with status 0 error: ")
@@ -149,7 +140,7 @@ async def _data_key(
         context = {**context, "aws:ssm:RandomChallenge": challenge}
     try:
         blob = base64.b64decode(result.get("KMSCipherTextKey") or "", validate=True)
-        plaintext = await keys.decrypt(region, blob, context, key_id, role_arn)
+        plaintext = await decrypt(blob, context)
     except ApiError as error:
         raise HandshakeFailed(
             "Fetching data key failed: Unable to retrieve data key, Error when decrypting data "
@@ -166,12 +157,13 @@ async def _prove(
     send: Callable[[int, bytes], Awaitable[None]],
     receive: Callable[[], Awaitable[dict[str, Any]]],
     cipher: SessionCipher,
+    limit: float,
 ) -> None:
     secret = os.urandom(64)
     sealed = base64.b64encode(cipher.encrypt(secret)).decode()
     await send(PayloadType.ENC_CHALLENGE_REQUEST, _json({"Challenge": sealed}))
     try:
-        answer = await asyncio.wait_for(receive(), LIMIT)
+        answer = await asyncio.wait_for(receive(), limit)
     except asyncio.TimeoutError:
         raise HandshakeFailed("Timed out waiting for encryption challenge.") from None
     try:

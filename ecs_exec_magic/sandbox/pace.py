@@ -22,7 +22,10 @@ class Pace:
         batch_failure: the same in a session without a terminal.
         transition: one step of a task's life.
         closing: from the agent's end to ``channel_closed``.
-        trail: until CloudTrail finds an event.
+        upload: between two looks of the agent at a log that it uploads (PROTOCOL 6.10).
+        trail: from an API call until CloudTrail tells of it.
+        retry: between two tries to hand a session to a worker that is busy (PROTOCOL 6.11).
+        wedge: whether the agent's message loop stays stuck when those tries have failed.
     """
 
     agent_join: float
@@ -32,7 +35,10 @@ class Pace:
     batch_failure: float
     transition: float
     closing: float
+    upload: float
     trail: float
+    retry: float
+    wedge: bool
 
 
 REAL = Pace(
@@ -43,7 +49,10 @@ REAL = Pace(
     batch_failure=1.0,
     transition=2.0,
     closing=0.01,
+    upload=1.0,
     trail=60.0,
+    retry=1.0,
+    wedge=True,
 )
 FAST = Pace(
     agent_join=0.0,
@@ -53,6 +62,9 @@ FAST = Pace(
     batch_failure=0.0,
     transition=0.0,
     closing=0.0,
+    upload=0.0,
     trail=0.0,
+    retry=0.0,
+    wedge=False,
 )
 PACES = {"real": REAL, "fast": FAST}

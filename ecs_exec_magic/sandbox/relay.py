@@ -9,11 +9,14 @@ import asyncio
 import struct
 import time
 import uuid
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from ..channel.frames import Frame, MessageType, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aiohttp import web
 
     from .faults import Faults
@@ -24,6 +27,7 @@ __all__ = ["Relay"]
 _SEQUENCE = struct.Struct(">q")
 _TYPE_SLICE = slice(4, 36)
 _DIGEST_AT = 80
+_PAYLOAD_AT = 120
 _LINGER = 5.0  # seconds the websocket stays open after channel_closed
 
 
@@ -35,9 +39,65 @@ def _sequence_of(data: bytes) -> int:
     return int(_SEQUENCE.unpack_from(data, 48)[0]) if len(data) >= 56 else -1
 
 
+def _broken(data: bytes, at: int) -> bytes:
+    """The same frame with one byte changed; a frame too short for that as it is."""
+    if len(data) <= at:
+        return data
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+
+
 def _control(message_type: str, payload_type: int = 0) -> bytes:
     now = int(time.time() * 1000)
     return encode(Frame(message_type, 0, 0, uuid.uuid4(), now, payload_type, b""))
+
+
+class _Line:
+    """Frames on their way in one direction: late or held when faults say so, always in order."""
+
+    _FULL = 1000
+    _LOOK = 0.02
+
+    def __init__(
+        self,
+        deliver: Callable[[bytes], Awaitable[None]],
+        stalled: Callable[[], bool],
+        latency: Callable[[], float],
+    ) -> None:
+        self._deliver = deliver
+        self._stalled = stalled
+        self._latency = latency
+        self._frames: deque[tuple[float, bytes]] = deque()
+        self._room = asyncio.Event()
+        self._mover: asyncio.Task[None] | None = None
+
+    async def send(self, data: bytes) -> None:
+        """Pass a frame on, at once where nothing is wrong."""
+        if self._mover is None and not self._stalled() and not self._latency():
+            await self._deliver(data)
+            return
+        if len(self._frames) >= self._FULL:
+            self._room.clear()
+            await self._room.wait()
+        self._frames.append((time.monotonic() + self._latency(), data))
+        if self._mover is None:
+            self._mover = asyncio.ensure_future(self._move())
+
+    async def _move(self) -> None:
+        while self._frames:
+            due, data = self._frames[0]
+            wait = due - time.monotonic()
+            if wait > 0 or self._stalled():
+                await asyncio.sleep(max(wait, self._LOOK if self._stalled() else 0))
+                continue
+            self._frames.popleft()
+            self._room.set()
+            await self._deliver(data)
+        self._mover = None
+
+    def stop(self) -> None:
+        """Forget what is on its way."""
+        if self._mover is not None:
+            self._mover.cancel()
 
 
 class Relay:
@@ -50,7 +110,10 @@ class Relay:
         self._request: web.Request | None = None
         self._to_client = 0
         self._from_client = 0
-        self._held: list[bytes] = []
+        self._held: dict[str, list[bytes]] = {}
+        self._sent: Counter[tuple[str, int]] = Counter()
+        self._outward = _Line(self._deliver, lambda: faults.stall_output, lambda: faults.latency)
+        self._inward = _Line(self._to_agent, lambda: faults.stall_input, lambda: faults.latency)
         self.farewell: bytes | None = None
         self._hang_up: asyncio.TimerHandle | None = None
 
@@ -67,7 +130,7 @@ class Relay:
         if kind == MessageType.OUTPUT:
             self._session.last_traffic = time.monotonic()
         for one in self._with_faults(kind, data):
-            await self._deliver(one)
+            await self._outward.send(one)
 
     def _with_faults(self, kind: str, data: bytes) -> list[bytes]:
         faults, sequence = self._faults, _sequence_of(data)
@@ -76,23 +139,40 @@ class Relay:
             if faults.take("drop", sequence):
                 return []
             if faults.take("wrong_digest", sequence):
-                broken = bytearray(data)
-                broken[_DIGEST_AT] ^= 0xFF
-                frames = [bytes(broken)]
+                frames = [_broken(data, _DIGEST_AT)]
+            if faults.take("corrupt", sequence):
+                frames = [_broken(data, _PAYLOAD_AT)]
             if faults.take("duplicate", sequence):
                 frames *= 2
             if faults.take("delay", sequence):
-                self._held += frames
+                self._held.setdefault("out", []).extend(frames)
                 return []
         elif kind == MessageType.ACKNOWLEDGE and faults.drop_acks > 0:
             faults.drop_acks -= 1
             return []
-        frames += self._held
-        self._held = []
+        frames = self._with_rates("out", frames, stream=kind == MessageType.OUTPUT)
         every = faults.unknown_frames
-        if every and self._to_client % every == 0:
+        if frames and every and self._to_client % every == 0:
             frames = [_control("interactive_shell"), _control("start_publication", 17), *frames]
         return frames
+
+    def _with_rates(self, way: str, frames: list[bytes], *, stream: bool) -> list[bytes]:
+        """What becomes of frames by chance, and what was held back for the next one to come."""
+        faults = self._faults
+        if stream and faults.has_rates:
+            sequence = _sequence_of(frames[0])
+            self._sent[way, sequence] += 1
+            frame = (self._session.number, way, sequence, self._sent[way, sequence])
+            if faults.strikes("drop", *frame):
+                return []
+            if way == "out" and faults.strikes("corrupt", *frame):
+                frames = [_broken(frames[0], _PAYLOAD_AT)]
+            if faults.strikes("duplicate", *frame):
+                frames = frames * 2
+            if faults.strikes("reorder", *frame):
+                self._held.setdefault(way, []).extend(frames)
+                return []
+        return frames + self._held.pop(way, [])
 
     async def _deliver(self, data: bytes) -> None:
         client = self.client
@@ -116,11 +196,13 @@ class Relay:
         except (ConnectionError, RuntimeError):
             return  # it went away; what was not acknowledged is sent again
         if faults.take_cut(self._to_client, faults.cut_after_frames):
-            self._cut()
+            await self.cut(faults.cut_close)
 
-    def _cut(self) -> None:
-        """Drop the connection without a word."""
-        if self._request is not None and self._request.transport is not None:
+    async def cut(self, close: bool) -> None:
+        """Drop the connection: with a close frame, or without a word."""
+        if close and self.client is not None:
+            await self.client.close(code=1000, message=b"Bye")
+        elif self._request is not None and self._request.transport is not None:
             self._request.transport.abort()
 
     # from the client
@@ -134,39 +216,44 @@ class Relay:
         self._to_client = self._from_client = 0
         if former is not None:
             await former.close(code=1000, message=b"Another client has attached.")
-        self._to_agent(_control(MessageType.START_PUBLICATION))
+        self._tell_agent(_control(MessageType.START_PUBLICATION))
         if self.farewell is not None:
             await self.say_farewell(self.farewell)
         try:
             async for message in socket:
                 if message.type == WSMsgType.BINARY:
-                    self._on_frame(message.data)
+                    await self._on_frame(message.data)
                 elif message.type == WSMsgType.TEXT:
-                    self._on_frame(message.data.encode())
+                    await self._on_frame(message.data.encode())
         finally:
             if self.client is socket:
                 self.client = self._request = None
                 self.pause_agent()
 
-    def _on_frame(self, data: bytes) -> None:
+    async def _on_frame(self, data: bytes) -> None:
         faults = self._faults
         self._from_client += 1
-        if _type_of(data) == MessageType.INPUT:
+        is_input = _type_of(data) == MessageType.INPUT
+        if is_input:
             self._session.last_traffic = time.monotonic()
             if faults.take("drop_inputs", _sequence_of(data)):
                 return
-        self._to_agent(data)
+        for one in self._with_rates("in", [data], stream=is_input):
+            await self._inward.send(one)
         if faults.take_cut(self._from_client, faults.cut_after_inputs):
-            self._cut()
+            await self.cut(faults.cut_close)
 
-    def _to_agent(self, data: bytes) -> None:
+    async def _to_agent(self, data: bytes) -> None:
+        self._tell_agent(data)
+
+    def _tell_agent(self, data: bytes) -> None:
         """What comes before the agent has joined is not kept for it."""
         if self._session.agent is not None:
-            self._session.agent.inbox.put_nowait(data)
+            self._session.agent.deliver(data)
 
     def pause_agent(self) -> None:
         """Nobody listens: the agent is to stop reading its process (PROTOCOL 3.5)."""
-        self._to_agent(_control(MessageType.PAUSE_PUBLICATION))
+        self._tell_agent(_control(MessageType.PAUSE_PUBLICATION))
 
     async def say_farewell(self, data: bytes) -> None:
         """Send ``channel_closed``; it waits for a client whose token has not been used yet."""
@@ -190,6 +277,8 @@ class Relay:
 
     async def close(self) -> None:
         """The server ends."""
+        self._outward.stop()
+        self._inward.stop()
         if self._hang_up is not None:
             self._hang_up.cancel()
         if self._request is not None and self._request.transport is not None:

@@ -6,21 +6,27 @@ Knows how to start and stop one, and what environment its users need. Never know
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
-from .faults import Counters, Faults
+from . import admin
+from .chaos import Chaos
+from .counters import Counters
+from .faults import Faults
 from .forks import raise_file_limit
 from .leftovers import Home, sweep
 from .pace import PACES
 from .runtimes import SandboxUnavailable, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["Sandbox", "start"]
 
-_REGION = "us-east-1"
+_NOT_ISOLATED = "runtime process isolates nothing: commands run as you, on this machine"
 
 
 class Sandbox:
@@ -32,15 +38,39 @@ class Sandbox:
         runtime: how its containers are isolated.
         faults: what a test may break, at any time.
         counters: what happened so far.
+        region: the region of what it begins with.
+        warning: what its user should know; mostly empty.
+        secret: opens its own routes.
+        on_stop: called when somebody asks for its end at these routes.
     """
 
-    def __init__(self, port: int, pace: str, runtime: str, seed: bool) -> None:
+    def __init__(
+        self,
+        port: int,
+        pace: str,
+        runtime: str,
+        seed: bool,
+        *,
+        iam: bool,
+        region: str,
+        idle_timeout: float,
+        wedge: bool | None,
+        fault_seed: int,
+    ) -> None:
         if pace not in PACES:
             raise ValueError(f"pace is one of {', '.join(PACES)}, not {pace!r}")
-        self.faults = Faults()
+        if not 0 < idle_timeout < float("inf"):
+            raise ValueError(f"the idle timeout is a number of seconds, not {idle_timeout}")
+        self.faults = Faults(seed=fault_seed, on_action=self._act)
         self.counters = Counters()
         sweep()
         raise_file_limit()
+        self.region = region
+        self.iam = iam
+        self.pace = pace
+        self.secret = secrets.token_urlsafe(32)
+        self.on_stop: Callable[[], object] | None = None
+        self._began = time.monotonic()
         self._home = Home()
         self._stopped = False
         self._loop = asyncio.new_event_loop()
@@ -53,7 +83,22 @@ class Sandbox:
 
             self.runtime = chosen.name
             self._containers = chosen
-            self._server = Server(self._home.path, chosen, PACES[pace], self.faults, self.counters)
+            self.warning = getattr(chosen, "warning", "")
+            if chosen.name == "process":
+                self.warning = self.warning or _NOT_ISOLATED
+            self._server = Server(
+                self._home.path,
+                chosen,
+                PACES[pace],
+                self.faults,
+                self.counters,
+                iam=iam,
+                region=region,
+                idle_timeout=idle_timeout,
+                wedge=wedge,
+            )
+            self._server.add_routes = lambda app: admin.add_routes(app, self)
+            self._chaos = Chaos(self._server.gateway, self._server.stop_task)
         except BaseException as error:
             self._loop.close()
             self._home.close()
@@ -94,9 +139,31 @@ class Sandbox:
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "AKIASANDBOX000000001",
             "AWS_SECRET_ACCESS_KEY": "sandbox",
-            "AWS_DEFAULT_REGION": _REGION,
-            "AWS_REGION": _REGION,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
         }
+
+    def status(self) -> dict[str, Any]:
+        """What runs, in plain values."""
+        return {
+            "url": self.url,
+            "pid": os.getpid(),
+            "uptime": round(time.monotonic() - self._began, 1),
+            "runtime": self.runtime,
+            "pace": self.pace,
+            "iam": self.iam,
+            "region": self.region,
+            **self._server.census(),
+            "sessions": sum(self.counters.active_sessions.values()),
+            "faults": self.faults.active(),
+        }
+
+    def _act(self, name: str, value: str) -> str:
+        return str(self.call(self._chaos.act(name, value)))
+
+    async def act(self, name: str, value: str) -> str:
+        """Do a fault that strikes at once, on the sandbox's own loop; raises ValueError."""
+        return await self._chaos.act(name, value)
 
     def wait_idle(self, timeout: float = 10.0) -> bool:
         """Wait until no session holds a slot; False when the time is up first."""
@@ -134,17 +201,45 @@ class Sandbox:
         self.stop()
 
 
-def start(port: int = 0, pace: str = "real", runtime: str = "auto", seed: bool = True) -> Sandbox:
+def start(
+    port: int = 0,
+    pace: str = "real",
+    runtime: str = "auto",
+    seed: bool = True,
+    *,
+    iam: bool = False,
+    region: str = "us-east-1",
+    idle_timeout: float = 1200.0,
+    wedge: bool | None = None,
+    fault_seed: int = 0,
+) -> Sandbox:
     """Start a practice cluster on 127.0.0.1.
 
     Args:
         port: the port, or 0 for a free one.
         pace: ``real`` keeps the waits of the agent and of AWS, ``fast`` leaves them out.
-        runtime: ``auto``, ``bwrap``, ``unshare`` or ``process``.
+        runtime: ``auto``, ``docker``, ``podman``, ``bwrap``, ``unshare`` or ``process``.
         seed: whether cluster ``demo`` is there at first.
+        iam: whether policies decide what callers and tasks may do.
+        region: where cluster ``demo`` is.
+        idle_timeout: seconds without traffic after which a session ends; 20 minutes on AWS.
+        wedge: whether a container's agent stays stuck when a fourth session finds two at work and
+            one waiting, as the real one does; None means at real pace only.
+        fault_seed: decides where faults given as rates strike.
 
     Raises:
         SandboxUnavailable: it cannot run here as asked; the message says what would help.
         OSError: the port is taken.
+        ValueError: an argument is wrong.
     """
-    return Sandbox(port, pace, runtime, seed)
+    return Sandbox(
+        port,
+        pace,
+        runtime,
+        seed,
+        iam=iam,
+        region=region,
+        idle_timeout=idle_timeout,
+        wedge=wedge,
+        fault_seed=fault_seed,
+    )

@@ -14,7 +14,7 @@ from .account import Account
 from .api import Api
 from .batch import BatchPlugin
 from .front import Received
-from .identity import Identities
+from .iam import Authorizer, Identities, SimulateService
 from .kms import KeyRules, Keys
 from .network import Network
 from .quirks import BucketDefaults, InUse
@@ -23,13 +23,17 @@ from .ssm import SsmService
 from .sts import StsService
 from .terminal import TerminalPlugin
 from .trail import Trail, TrailService
+from .transcripts import Transcripts
 from .world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .agent import Agent, Plugin
-    from .faults import Counters, Faults
+    from .counters import Counters
+    from .ecs.model import Task
+    from .faults import Faults
     from .pace import Pace
     from .runtimes import Runtime
 
@@ -54,29 +58,58 @@ class Server:
         pace: the waits.
         faults: what is broken on purpose.
         counters: what happened.
+        iam: whether policies decide what callers and tasks may do.
+        region: where it begins with something.
+        idle_timeout: seconds without traffic after which a session ends.
+        wedge: whether too many sessions get an agent stuck; None: as the pace says.
     """
 
     def __init__(
-        self, root: Path, runtime: Runtime, pace: Pace, faults: Faults, counters: Counters
+        self,
+        root: Path,
+        runtime: Runtime,
+        pace: Pace,
+        faults: Faults,
+        counters: Counters,
+        *,
+        iam: bool = False,
+        region: str = "us-east-1",
+        idle_timeout: float = 1200.0,
+        wedge: bool | None = None,
     ) -> None:
         self.port = 0
+        self.add_routes: Callable[[web.Application], None] | None = None
         self.account = Account()
-        self.network = Network(self.account)
-        self.keys = Keys(self.account)
         self.trail = Trail(pace)
-        self.world = World(root, runtime, pace)
+        identities = Identities(self.account, strict=iam)
+        self.authorizer = Authorizer(self.account, identities, enabled=iam)
+        self.keys = Keys(self.account, self.authorizer)
+        self.world = World(
+            root,
+            runtime,
+            pace,
+            region=region,
+            account=self.account,
+            network=Network(self.account),
+            authorizer=self.authorizer,
+        )
+        self.authorizer.facts = self.world.state
         self.gateway = Gateway(
             keys=self.keys,
             pace=pace,
             faults=faults,
             counters=counters,
             make_plugin=_make_plugin,
+            transcripts=Transcripts(self.account, self.authorizer, pace),
+            idle_limit=idle_timeout,
+            wedge=wedge,
         )
         services = [
             *ecs.operations(self.world, self.gateway, self.stream_url),
             SsmService(self.world, self.gateway, self.stream_url, faults),
             StsService(),
             TrailService(self.trail),
+            SimulateService(self.authorizer.principals, self.account.account_id),
             KeyRules(self.account),
             BucketDefaults(self.account),
             InUse(self.account),
@@ -86,14 +119,32 @@ class Server:
             faults,
             counters,
             account=self.account,
-            identities=Identities(self.account),
+            identities=identities,
             trail=self.trail,
+            gate=self.authorizer,
         )
         self._runner: web.AppRunner | None = None
 
     def stream_url(self, session_id: str) -> str:
         """Where the data channel of a session is."""
         return f"ws://127.0.0.1:{self.port}/v1/data-channel/{session_id}?role=publish_subscribe"
+
+    def census(self) -> dict[str, int]:
+        """How many clusters and running tasks there are."""
+        clusters = self.world.state.clusters()
+        return {"clusters": len(clusters), "tasks": len(self._running())}
+
+    def _running(self) -> list[Task]:
+        clusters = self.world.state.clusters()
+        return [t for c in clusters for t in c.tasks.values() if t.desired == "RUNNING"]
+
+    def stop_task(self, beginning: str, reason: str) -> str | None:
+        """Begin to stop the one running task whose id begins so; its id, or None."""
+        chosen = [task for task in self._running() if task.task_id.startswith(beginning)]
+        if len(chosen) != 1:
+            return None
+        self.world.stop_task(chosen[0], reason)
+        return chosen[0].task_id
 
     async def start(self, port: int, *, seed: bool) -> None:
         """Listen on a port of 127.0.0.1, a free one for 0."""
@@ -102,6 +153,8 @@ class Server:
             await self.world.seed()
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_get("/v1/data-channel/{session_id}", self._channel)
+        if self.add_routes is not None:
+            self.add_routes(app)
         app.router.add_route("*", "/{path:.*}", self._any)
         self._runner = web.AppRunner(
             app,

@@ -7,34 +7,30 @@ runs: that is the agent's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import secrets
 import time
 import uuid
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..channel.frames import Frame, MessageType, encode
 from .agent import Agent, AgentGone, SessionPlan, never_starts
 from .relay import Relay
+from .workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiohttp import web
 
-    from .agent import Plugin
+    from .agent import Keys, Plugin
     from .containers import Container
     from .faults import Counters, Faults
-    from .kms import Keys
     from .pace import Pace
+    from .transcripts import Transcripts
 
-__all__ = ["Gateway", "Session"]
-
-SLOTS = 2
-"""Sessions that one container's agent runs at once (PROTOCOL 6.11)."""
+__all__ = ["IDLE_LIMIT", "Gateway", "Session"]
 
 IDLE_LIMIT = 1200.0
 """Seconds without traffic after which the service ends a session."""
@@ -42,12 +38,13 @@ IDLE_LIMIT = 1200.0
 _OPEN_LIMIT = 30.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Session:
     """One session, from the call that made it to its end.
 
     Attributes:
         token: what the next client must show; None when it has been used.
+        number: its place in the order of sessions.
         reason: why it ended.
     """
 
@@ -57,6 +54,7 @@ class Session:
     document: str
     owner: str
     token: str | None = field(repr=False)
+    number: int = 0
     started: float = field(default_factory=time.time)
     ended: float | None = None
     reason: str = ""
@@ -64,6 +62,7 @@ class Session:
     agent: Agent | None = None
     states: list[str] = field(default_factory=list)
     terminated: bool = False
+    ending: bool = False
     in_slot: bool = False
     last_traffic: float = field(default_factory=time.monotonic)
 
@@ -73,43 +72,14 @@ class Session:
         return self.plan.session_id
 
 
-class _Slots:
-    """The agent's workers in one container; who comes too late waits its turn."""
-
-    def __init__(self) -> None:
-        self._free = SLOTS
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def take(self) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give()  # it was our turn, and we do not take it
-            else:
-                with contextlib.suppress(ValueError):
-                    self._waiting.remove(turn)
-            raise
-
-    def give(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
-
-
 class Gateway:
     """Every session of the account.
 
     Args:
         make_plugin: builds what runs in a session, by its kind.
+        transcripts: makes the logs of sessions; None when there is no account to put them in.
+        idle_limit: seconds without traffic after which the service ends a session.
+        wedge: whether too many sessions get a container's agent stuck; None: as the pace says.
     """
 
     def __init__(
@@ -120,56 +90,76 @@ class Gateway:
         faults: Faults,
         counters: Counters,
         make_plugin: Callable[[Agent], Plugin],
+        transcripts: Transcripts | None = None,
+        idle_limit: float = IDLE_LIMIT,
+        wedge: bool | None = None,
     ) -> None:
         self.sessions: dict[str, Session] = {}
-        self.idle_limit = IDLE_LIMIT
+        self.idle_limit = idle_limit
+        self.wedge = pace.wedge if wedge is None else wedge
         self._keys = keys
         self._pace = pace
         self._faults = faults
         self._counters = counters
         self._make_plugin = make_plugin
-        self._slots: dict[str, _Slots] = {}
+        self._transcripts = transcripts
+        self._workers: dict[str, Workers] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def open(
         self, plan: SessionPlan, container: Container, runtime_id: str, *, document: str, owner: str
     ) -> Session:
         """Begin a session; its agent starts by itself, whether or not a client comes."""
-        session = Session(plan, container, runtime_id, document, owner, _token())
+        number = len(self.sessions) + 1
+        session = Session(plan, container, runtime_id, document, owner, _token(), number)
         session.relay = Relay(session, self._faults)
         self.sessions[session.session_id] = session
         task = asyncio.ensure_future(self._live(session))
         self._tasks[session.session_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(session.session_id, None))
+        task.add_done_callback(lambda _: self._forget(session))
+        self._watch(session)
         return session
+
+    def _forget(self, session: Session) -> None:
+        self._tasks.pop(session.session_id, None)
+        timer = self._timers.pop(session.session_id, None)
+        if timer is not None:
+            timer.cancel()
 
     async def _live(self, session: Session) -> None:
         if never_starts(session.plan.command):
             await self._silence(session)
             return
-        slots = self._slots.setdefault(session.runtime_id, _Slots())
+        workers = self._workers.get(session.runtime_id)
+        if workers is None:
+            workers = Workers(self._pace.retry, self.wedge)
+            self._workers[session.runtime_id] = workers
         try:
-            await slots.take()
+            await workers.take()
         except asyncio.CancelledError:
-            if session.terminated:
-                await self._finish(session, "")
-                return
-            raise
+            if not session.ending:
+                raise
+            await self._finish(session, "")
+            return
         session.in_slot = True
         self._counters.session_begun(session.runtime_id)
-        watcher = asyncio.ensure_future(self._watch(session))
         try:
             await self._serve(session)
         finally:
-            watcher.cancel()
-            slots.give()
+            session.in_slot = False
+            workers.give()
             self._counters.session_ended(session.runtime_id, session.session_id)
+        if session.ended is None:  # the agent is gone; the service waits for it
+            await self._silence(session)
 
     async def _silence(self, session: Session) -> None:
+        """Nothing comes until the session is ended from outside."""
         try:
-            await asyncio.sleep(self.idle_limit)
+            if not session.ending:
+                await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
-            if not session.terminated:
+            if not session.ending:
                 raise
         await self._finish(session, "")
 
@@ -185,8 +175,9 @@ class Gateway:
             pace=self._pace,
             faults=self._faults,
             make_plugin=self._make_plugin,
+            transcripts=self._transcripts,
         )
-        if session.terminated:
+        if session.ending:
             session.agent.cancel()
         if relay.client is None:
             relay.pause_agent()
@@ -229,15 +220,28 @@ class Gateway:
         )
         await relay.say_farewell(encode(frame))
 
-    async def _watch(self, session: Session) -> None:
-        while True:
-            quiet = time.monotonic() - session.last_traffic
-            if quiet >= self.idle_limit:
-                session.reason = "idle"
-                if session.agent is not None:
-                    session.agent.cancel()
-                return
-            await asyncio.sleep(self.idle_limit - quiet)
+    def _watch(self, session: Session) -> None:
+        """Look at the session again when it may have been idle for too long."""
+        quiet = time.monotonic() - session.last_traffic
+        if quiet >= self.idle_limit:
+            session.reason = "idle"
+            self._end(session)
+            return
+        loop = asyncio.get_running_loop()
+        self._timers[session.session_id] = loop.call_later(
+            self.idle_limit - quiet, self._watch, session
+        )
+
+    def _end(self, session: Session) -> None:
+        """End a session from outside, wherever it is in its life."""
+        if session.ending or session.ended is not None:
+            return
+        session.ending = True
+        if session.agent is not None:
+            session.agent.cancel()
+        elif not session.in_slot and session.session_id in self._tasks:
+            self._tasks[session.session_id].cancel()
+        # else the agent sees it when it has joined
 
     # what the APIs do
 
@@ -254,10 +258,32 @@ class Gateway:
             return
         session.terminated = True
         self._counters.session_terminated(session.session_id)
-        if session.agent is not None:
-            session.agent.cancel()
-        elif not session.in_slot:  # else the agent sees it when it has joined
-            self._tasks[session.session_id].cancel()
+        self._end(session)
+
+    def kill_agents(self, task_id: str = "") -> int:
+        """Let exec agents die without a word; a new one takes the place of each.
+
+        Args:
+            task_id: of their task, or the beginning of it; empty for all.
+
+        Returns:
+            How many sessions are lost.
+        """
+        for runtime_id in [r for r in self._workers if r.startswith(task_id)]:
+            self._workers.pop(runtime_id).die()
+        lost = 0
+        for session in self.sessions.values():
+            if session.agent is not None and session.runtime_id.startswith(task_id):
+                session.agent.die()
+                lost += 1
+        return lost
+
+    async def cut(self, close: bool) -> int:
+        """Cut every client's connection, with or without a close frame; returns how many."""
+        relays = [s.relay for s in self.sessions.values() if s.relay and s.relay.client]
+        for relay in relays:
+            await relay.cut(close)
+        return len(relays)
 
     async def attach(self, session: Session | None, request: web.Request) -> web.WebSocketResponse:
         """Serve one websocket: a client's whole attachment."""
@@ -292,6 +318,9 @@ class Gateway:
             return False
         if session is None or session.token is None or not isinstance(token, str) or not complete:
             return False
+        if self._faults.take_token():
+            session.token = None
+            return False
         relay = session.relay
         over = session.ended is not None and (relay is None or relay.farewell is None)
         if over or not secrets.compare_digest(token.encode(), session.token.encode()):
@@ -301,6 +330,8 @@ class Gateway:
 
     async def stop(self) -> None:
         """End every session."""
+        for timer in self._timers.values():
+            timer.cancel()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.channel.frames import MessageType, PayloadType
+from ecs_exec_magic.sandbox.handshake import HandshakeFailed, perform
 
 from .conftest import Cluster
 from .rawclient import RawClient, Seen
@@ -15,6 +19,10 @@ from .rawclient import RawClient, Seen
 
 def has(text: bytes) -> object:
     return lambda seen: text in seen.payload()
+
+
+def _keys(session: dict[str, str]) -> tuple[str, str]:
+    return session["streamUrl"], session["tokenValue"]
 
 
 async def run(cluster: Cluster, command: str) -> Seen:
@@ -122,6 +130,123 @@ async def test_third_session_waits_for_a_slot(own: Cluster) -> None:
         await one.finish()
         await three.until(has(b"up"))
     assert list(own.sandbox.counters.max_sessions.values()) == [2]
+
+
+@pytest.fixture
+def wedging(isolation: str) -> Iterator[Cluster]:
+    """A fast cluster whose agents get stuck as the real one does."""
+    with package.start(pace="fast", runtime=isolation, wedge=True) as sandbox:
+        yield Cluster(sandbox)
+
+
+async def test_a_fourth_session_gets_the_agent_stuck(wedging: Cluster) -> None:
+    own = wedging
+    sessions = [own.execute("sh -c 'echo up; read x'") for _ in range(4)]
+    one, two, three, four = (RawClient(s["streamUrl"], s["tokenValue"]) for s in sessions)
+    async with one, two, three, four:
+        for client in (one, two):
+            await client.until(has(b"up"))
+        for client in (one, two):
+            await client.send(PayloadType.OUTPUT, b"\n")
+            await client.finish()
+        await three.until(has(b"up"))  # it was in the queue
+        late = own.execute("echo late")
+        async with RawClient(late["streamUrl"], late["tokenValue"]) as five:
+            await asyncio.sleep(0.3)
+            assert five.seen.frames == []  # though a slot is free
+            assert four.seen.frames == []
+            own.ssm.terminate_session(SessionId=sessions[3]["sessionId"])
+            assert (await four.finish()).output == ""
+            own.ssm.terminate_session(SessionId=late["sessionId"])
+            await five.finish()
+        # Only an agent that starts anew takes sessions again.
+        still = own.execute("echo still")
+        async with RawClient(still["streamUrl"], still["tokenValue"]) as six:
+            assert await asyncio.to_thread(own.sandbox.faults.kill_agent) == "1 sessions lost"
+            await asyncio.sleep(0.2)
+            assert six.seen.frames == []  # the old agent's request is lost with it
+        seen = await run(own, "echo new")
+        assert seen.payload() == b"new\r\n"
+
+
+async def test_at_fast_pace_the_queue_has_no_end(own: Cluster) -> None:
+    sessions = [own.execute("echo x") for _ in range(6)]
+    for session in sessions:
+        async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+            assert (await client.finish()).payload() == b"x\r\n"
+    assert list(own.sandbox.counters.max_sessions.values()) == [2]
+
+
+@pytest.fixture
+def hasty(isolation: str) -> Iterator[Cluster]:
+    """A fast cluster that ends idle sessions soon."""
+    with package.start(pace="fast", runtime=isolation, idle_timeout=0.6) as sandbox:
+        yield Cluster(sandbox)
+
+
+async def test_an_idle_session_ends(hasty: Cluster) -> None:
+    session = hasty.execute("sh -c 'echo up; while read x; do echo $x; done'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"up"))
+        for _ in range(4):  # traffic keeps it alive for longer than the limit
+            await asyncio.sleep(0.3)
+            await client.send(PayloadType.OUTPUT, b"on\n")
+        assert client.seen.closed is None
+        assert (await client.finish()).output == ""
+    (past,) = hasty.ssm.describe_sessions(State="History")["Sessions"]
+    assert (past["SessionId"], past["Reason"]) == (session["sessionId"], "idle")
+    assert hasty.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"] == ""
+
+
+async def test_an_idle_end_needs_no_client_no_slot_and_no_agent(hasty: Cluster) -> None:
+    commands = ("sleep 90", "sleep 90", "sleep 90", "echo {{ssm:name}}")
+    sessions = [hasty.execute(command)["sessionId"] for command in commands]
+
+    def over() -> bool:
+        past = hasty.ssm.describe_sessions(State="History")["Sessions"]
+        return {s["SessionId"] for s in past} == set(sessions)
+
+    for _ in range(200):
+        if over():
+            break
+        await asyncio.sleep(0.05)
+    assert over()
+    assert hasty.sandbox.wait_idle()
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+async def test_a_handshake_has_a_limit(answers: int) -> None:
+    sent: list[int] = []
+    left = answers
+
+    async def send(payload_type: int, payload: bytes) -> None:
+        sent.append(payload_type)
+
+    async def receive() -> dict[str, Any]:
+        nonlocal left
+        if not left:
+            await asyncio.sleep(60)
+        left -= 1
+        result = {"KMSCipherTextKey": ""}
+        action = {"ActionType": "KMSEncryption", "ActionStatus": 1, "ActionResult": result}
+        return {"ClientVersion": "1.2.694.0", "ProcessedClientActions": [action]}
+
+    async def decrypt(blob: bytes, context: dict[str, str]) -> bytes:
+        return bytes(64)
+
+    words = "Timed out waiting for encryption challenge." if answers else "Handshake timed out."
+    with pytest.raises(HandshakeFailed, match=words):
+        await perform(
+            send=send,
+            receive=receive,
+            kind="InteractiveCommands",
+            separate=False,
+            key_id="key",
+            context={},
+            decrypt=decrypt,
+            limit=0.05,
+        )
+    assert sent == [5, 8][: 1 + answers]
 
 
 async def test_waiting_session_can_be_terminated(own: Cluster) -> None:
@@ -260,6 +385,20 @@ async def test_ssm_parameter_means_silence(own: Cluster) -> None:
         assert client.seen.frames == []
         own.ssm.terminate_session(SessionId=session["sessionId"])
         await client.finish()
+
+
+async def test_idle_sessions_cost_little(own: Cluster) -> None:
+    async with RawClient(*_keys(own.execute("sh -c 'echo up; read x'"))) as client:
+        await client.until(has(b"up"))
+        session = own.sandbox._server.gateway.sessions[client.url.split("/")[-1].split("?")[0]]
+        agent = session.agent
+        assert agent is not None
+        for _ in range(100):
+            if agent._reader is None and agent._resender is None:
+                break
+            await asyncio.sleep(0.02)
+        assert agent._reader is None, "nothing is to be read"
+        assert agent._resender is None, "nothing is to be sent again"
 
 
 async def test_unacknowledged_tail_costs_two_seconds(shared: Cluster) -> None:
