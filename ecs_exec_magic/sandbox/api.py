@@ -58,15 +58,12 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the access key id and the region of the signature."""
+    """Who calls: the access key id and the region of the signature, and what STS tells of it."""
 
     access_key: str
     region: str
-
-    @property
-    def arn(self) -> str:
-        """The caller's identity, as STS tells it."""
-        return f"arn:aws:iam::{ACCOUNT}:user/sandbox"
+    arn: str = f"arn:aws:iam::{ACCOUNT}:user/sandbox"
+    account_id: str = ACCOUNT
 
 
 @dataclass(slots=True)
