@@ -11,6 +11,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
+from ecs_exec_magic.sandbox.api import Caller
+
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
@@ -20,6 +22,11 @@ calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _NUMBERS = itertools.count(880000000001)
 REGION = "us-east-1"
 Document = dict[str, Any]
+
+
+def caller(key: str) -> Caller:
+    """Who calls with a key, as far as authorisation looks at it."""
+    return Caller(key, REGION, "arn:aws:iam::123456789012:user/somebody", "123456789012")
 
 
 def document(*statements: Mapping[str, Any]) -> str:

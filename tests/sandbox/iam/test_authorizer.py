@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from ecs_exec_magic.sandbox.api import ApiError, Caller
+from ecs_exec_magic.sandbox.api import ApiError
 from ecs_exec_magic.sandbox.iam import Authorizer, Identities, seed_roles
 from ecs_exec_magic.sandbox.iam.identity import SANDBOX_KEY
 from ecs_exec_magic.sandbox.iam.starter import EXEC_ACTIONS, EXECUTION_ROLE, TASK_ROLE
 
-from .practice import REGION, MotoAccount, Shop, allow, deny, document
+from .practice import REGION, MotoAccount, Shop, allow, caller, deny, document
 
 TASK = "0123456789abcdef0123456789abcdef"
 
@@ -35,7 +35,7 @@ class Desk:
             "ecs:container-name": [container],
         }
         await self.authorizer.check(
-            Caller(key, REGION), "ecs:ExecuteCommand", resource or self.cluster, context
+            caller(key), "ecs:ExecuteCommand", resource or self.cluster, context
         )
 
     async def refused(self, key: str, **more: Any) -> str:
@@ -45,7 +45,7 @@ class Desk:
         return caught.value.message
 
     async def call(self, key: str, service: str, operation: str, /, **given: Any) -> None:
-        await self.authorizer.admit(Caller(key, REGION), service, operation, given)
+        await self.authorizer.admit(caller(key), service, operation, given)
 
     async def denied(self, key: str, service: str, operation: str, /, **given: Any) -> ApiError:
         with pytest.raises(ApiError) as caught:
@@ -101,7 +101,7 @@ async def test_a_denial_of_either_resource_denies(desk: Desk) -> None:
     await desk.refused(key)
     merged = {"ecs:cluster": [desk.cluster], "aws:ResourceTag/environment": ["test"]}
     with pytest.raises(ApiError):  # what a handler says of tags does not hide the cluster's own
-        await desk.authorizer.check(Caller(key, REGION), "ecs:ExecuteCommand", desk.task, merged)
+        await desk.authorizer.check(caller(key), "ecs:ExecuteCommand", desk.task, merged)
     desk.shop.tags[desk.cluster] = {}
     await desk.execute(key)
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecs_exec_magic.sandbox.api import ApiError, Caller
+from ecs_exec_magic.sandbox.api import ApiError
 from ecs_exec_magic.sandbox.iam import Principals, SimulateService
 from ecs_exec_magic.sandbox.iam.documents import parse
 from ecs_exec_magic.sandbox.iam.identity import SANDBOX_KEY
 from ecs_exec_magic.sandbox.iam.simulate import _place
 
-from .practice import REGION, MotoAccount, allow, calm, deny, document
+from .practice import MotoAccount, allow, caller, calm, deny, document
 
-ME = Caller(SANDBOX_KEY, REGION)
+ME = caller(SANDBOX_KEY)
 CLUSTER = "arn:aws:ecs:us-east-1:123456789012:cluster/demo"
 
 
