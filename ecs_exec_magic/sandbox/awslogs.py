@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .standins import Account, Authorizer
+    from .account import Account
+    from .iam import Authorizer
 
 __all__ = ["AwsLogs", "LogError", "LogTarget"]
 

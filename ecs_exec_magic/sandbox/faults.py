@@ -180,13 +180,6 @@ class Faults:
 
     # what the rooms ask
 
-    def refusal(self, service: str, name: str, caller: str) -> tuple[str, str, int] | None:
-        """How an API call is to fail: AWS's code, its message and the HTTP status; mostly None."""
-        if self.throttle.get(name, 0) <= 0:
-            return None
-        self.throttle[name] -= 1
-        return "ThrottlingException", "Rate exceeded", 400
-
     def take(self, name: str, number: int) -> bool:
         """Whether the set ``name`` holds ``number``; it is taken out, so a fault strikes once."""
         chosen: set[int] = getattr(self, name)

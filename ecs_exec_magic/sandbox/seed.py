@@ -13,7 +13,7 @@ from . import image as images
 from .ecs.definition_rules import normalise
 from .ecs.deployment import Service
 from .ecs.model import Launch
-from .standins import EXECUTION_ROLE, TASK_ROLE
+from .iam.starter import EXECUTION_ROLE, TASK_ROLE
 
 if TYPE_CHECKING:
     from .ecs.deployment import Deployment

@@ -84,13 +84,14 @@ class Server:
         identities = Identities(self.account, strict=iam)
         self.authorizer = Authorizer(self.account, identities, enabled=iam)
         self.keys = Keys(self.account, self.authorizer)
+        self.network = Network(self.account)
         self.world = World(
             root,
             runtime,
             pace,
             region=region,
             account=self.account,
-            network=Network(self.account),
+            network=self.network,
             authorizer=self.authorizer,
         )
         self.authorizer.facts = self.world.state
@@ -131,7 +132,7 @@ class Server:
 
     def census(self) -> dict[str, int]:
         """How many clusters and running tasks there are."""
-        clusters = self.world.state.clusters()
+        clusters = list(self.world.state.clusters())
         return {"clusters": len(clusters), "tasks": len(self._running())}
 
     def _running(self) -> list[Task]:

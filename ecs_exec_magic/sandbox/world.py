@@ -15,16 +15,20 @@ from .api import ApiError
 from .awslogs import AwsLogs, LogError, LogTarget
 from .ecs.model import AwsVpc, State
 from .ecs.scheduler import Scheduler
+from .iam import seed_roles
+from .pods import ContainerSpec, Pod, PodError
 from .seed import connect, seed
-from .standins import Account, Authorizer, ContainerSpec, Network, Pod, PodError, seed_roles
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
     from typing import Any
 
+    from .account import Account
     from .containers import Container
     from .ecs.model import ContainerState, Task
+    from .iam import Authorizer
+    from .network import Network
     from .pace import Pace
     from .runtimes import Runtime
 
@@ -56,13 +60,13 @@ class World:
         pace: Pace,
         *,
         region: str = "us-east-1",
-        account: Account | None = None,
-        network: Network | None = None,
-        authorizer: Authorizer | None = None,
+        account: Account,
+        network: Network,
+        authorizer: Authorizer,
     ) -> None:
-        self.account = account or Account()
-        self.network = network or Network()
-        self.authorizer = authorizer or Authorizer()
+        self.account = account
+        self.network = network
+        self.authorizer = authorizer
         self.region = region
         self.state = State(self.account.account_id)
         self.pace = pace

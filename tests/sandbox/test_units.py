@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecs_exec_magic.sandbox.containers import Container, StartError
 from ecs_exec_magic.sandbox.damage import OutputFilter
-from ecs_exec_magic.sandbox.image import IMAGES, Layout
 from ecs_exec_magic.sandbox.outbox import Outbox
-from ecs_exec_magic.sandbox.runtimes import Enclosure, ProcessRuntime
 from ecs_exec_magic.sandbox.words import SplitError, split
 
 
@@ -117,29 +111,3 @@ def test_outbox_repeats_only_its_head_and_learns() -> None:
         outbox.add(number, b"", 0.0)
         outbox.acknowledged(number, 30.0)
     assert outbox.timeout == 1.0
-
-
-def test_a_container_whose_start_nobody_waits_for_is_still_stopped(tmp_path: Path) -> None:
-    closed = []
-
-    class Slow(ProcessRuntime):
-        def enclose(self, layout: Layout, hostname: str) -> Enclosure:
-            time.sleep(0.2)
-            return Watched()
-
-    class Watched(Enclosure):
-        def close(self) -> None:
-            closed.append(True)
-
-    async def go() -> None:
-        container = Container(
-            tmp_path / "root", IMAGES["worker"], Slow(), hostname="h", address="1", environment={}
-        )
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(container.start(), 0.05)
-        await container.stop()
-        with pytest.raises(StartError, match="stopped"):
-            await container.start()
-
-    asyncio.run(go())
-    assert closed == [True]

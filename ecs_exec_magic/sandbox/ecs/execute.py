@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..agent import SessionPlan
 from ..api import ApiError, operation
 from ..awslogs import LogTarget
-from ..standins import LoggingPlan
+from ..transcripts import LoggingPlan
 from .requests import find_cluster, find_task, invalid
 from .task_view import container_arn
 

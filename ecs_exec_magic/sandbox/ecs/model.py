@@ -17,7 +17,7 @@ from .definition import TaskDefinition
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..standins import Interface
+    from ..network import Interface
     from .deployment import Deployment, Service
 
 __all__ = [
