@@ -85,6 +85,7 @@ def _service(cluster: Cluster, launch: Launch, count: int) -> Deployment:
     deployment = service.deploy(launch)
     deployment.created = deployment.updated = service.created
     deployment.state = "COMPLETED"
+    service.proven = launch
     service.tell("has reached a steady state.")
     service.steady = True
     cluster.services[name] = service

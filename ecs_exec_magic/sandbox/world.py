@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from .pace import Pace
     from .runtimes import Runtime
 
-__all__ = ["World"]
+__all__ = ["AGENT_FAILED", "World"]
 
 _LOG = logging.getLogger(__name__)
 _STOP_TIMEOUT = 30.0
 _FAST_GRACE = 1.0  # seconds between SIGTERM and SIGKILL where waits are left out
-_AGENT_FAILED = "ExecuteCommandAgent process exited with exit code: 1"
+AGENT_FAILED = "ExecuteCommandAgent process exited with exit code: 1"
 
 
 class World:
@@ -205,7 +205,7 @@ class World:
             if container.agent != "PENDING" or container.status != "RUNNING":
                 continue
             if task.definition.container(container.name).get("readonlyRootFilesystem"):
-                container.agent, container.agent_reason = "STOPPED", _AGENT_FAILED
+                container.agent, container.agent_reason = "STOPPED", AGENT_FAILED
                 container.control_channel = False
                 continue
             container.agent, container.agent_started = "RUNNING", time.time()
@@ -306,6 +306,14 @@ class World:
             container.agent, container.control_channel = "STOPPED", False
         if container.essential:
             self.stop_task(task, "Essential container in task exited", "EssentialContainerExited")
+
+    def stop_agent(self, task: Task, name: str, reason: str = AGENT_FAILED) -> None:
+        """The exec agent of a container ends by itself, as if it had crashed."""
+        container = task.container(name)
+        if container is not None and container.agent is not None:
+            container.agent, container.agent_reason = "STOPPED", reason
+            container.control_channel = False
+            task.version += 1
 
     # stopping
 

@@ -74,6 +74,7 @@ class Service:
         options: members of CreateService that are kept and given back as they are.
         deployments: the newest, which is the wanted one, first.
         steady: whether the last event told of a steady state.
+        proven: how the tasks of the last completed deployment were launched.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Service:
     options: dict[str, Any] = field(default_factory=dict)
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_EVENTS))
     steady: bool = False
+    proven: Launch | None = None
     client_token: str = ""
 
     @property

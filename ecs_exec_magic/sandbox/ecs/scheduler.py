@@ -200,8 +200,7 @@ class Scheduler:
             return True
         breaker = service.options.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker")
         if breaker and breaker.get("enable") and primary.state == "IN_PROGRESS":
-            primary.state = "FAILED"
-            service.tell(f"(deployment {primary.id}) deployment failed: tasks failed to start.")
+            self._break(service, rollback=bool(breaker.get("rollback")))
             return False
         self._tell_once(
             service,
@@ -212,6 +211,16 @@ class Scheduler:
         delay = min(step * 2 ** min(primary.failures - _PATIENCE, 16), _SLOWEST)
         self._timers[service] = asyncio.get_running_loop().call_later(delay, self._retry, service)
         return False
+
+    def _break(self, service: Service, *, rollback: bool) -> None:
+        """A deployment has failed for good; go back to the last that was completed, if wanted."""
+        failed = service.primary
+        failed.state = "FAILED"
+        service.tell(f"(deployment {failed.id}) deployment failed: tasks failed to start.")
+        if rollback and service.proven is not None:
+            deployment = service.deploy(service.proven)
+            service.tell(f"rolling back to (deployment {deployment.id}).")
+            self.changed(service)
 
     def _retry(self, service: Service) -> None:
         self._timers.pop(service, None)
@@ -239,6 +248,7 @@ class Scheduler:
             return
         if primary.state == "IN_PROGRESS":
             primary.state, primary.updated = "COMPLETED", time.time()
+            service.proven = primary.launch
             service.tell(f"(deployment {primary.id}) deployment completed.")
         if not service.steady:
             service.steady = True

@@ -46,6 +46,17 @@ def _agents(container: ContainerState) -> list[dict[str, Any]] | None:
     ]
 
 
+def _health(task: Task, container: ContainerState) -> str:
+    """Health checks are not run: a container that has one and runs is healthy."""
+    checked = task.definition.container(container.name).get("healthCheck")
+    return "HEALTHY" if checked and container.status == "RUNNING" else "UNKNOWN"
+
+
+def _task_health(task: Task) -> str:
+    essential = [_health(task, c) for c in task.containers if c.essential]
+    return "HEALTHY" if "HEALTHY" in essential else "UNKNOWN"
+
+
 def _container_view(task: Task, container: ContainerState) -> dict[str, Any]:
     definition = task.definition.container(container.name)
     override = task.launch.override_of(container.name)
@@ -68,7 +79,7 @@ def _container_view(task: Task, container: ContainerState) -> dict[str, Any]:
             for port, host in container.bindings
         ],
         "networkInterfaces": [],
-        "healthStatus": "UNKNOWN",
+        "healthStatus": _health(task, container),
         "managedAgents": _agents(container),
         "cpu": str(override.get("cpu", definition.get("cpu", 0))),
         "memory": None if memory is None else str(memory),
@@ -150,7 +161,7 @@ def task_view(task: Task, *, tags: bool) -> dict[str, Any]:
         "stopCode": task.stop_code,
         "stoppedReason": task.stopped_reason,
         "enableExecuteCommand": launch.exec_enabled,
-        "healthStatus": "UNKNOWN",
+        "healthStatus": _task_health(task),
         "version": task.version,
         "ephemeralStorage": (document.get("ephemeralStorage") or {"sizeInGiB": 20})
         if fargate

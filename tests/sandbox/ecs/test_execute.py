@@ -77,6 +77,21 @@ def test_a_read_only_root(ecs: Ecs) -> None:
     ecs.fails(PARAMETER, "agent isn", execute, ecs=ecs, cluster=cluster, task=arn)
 
 
+def test_an_agent_that_crashed(ecs: Ecs) -> None:
+    cluster = ecs.cluster()
+    arn = started(ecs, cluster)
+    execute(ecs, cluster, arn)
+    task = ecs.world.state.find(arn)
+
+    async def crash() -> None:
+        ecs.world.stop_agent(cast(Any, task), "app")
+
+    ecs.sandbox.call(crash())
+    agent = ecs.task(cluster, arn)["containers"][0]["managedAgents"][0]
+    assert (agent["lastStatus"], "exit code" in agent["reason"]) == ("STOPPED", True)
+    ecs.fails(PARAMETER, "agent isn", execute, ecs=ecs, cluster=cluster, task=arn)
+
+
 def test_one_process_namespace_has_one_agent(ecs: Ecs) -> None:
     cluster = ecs.cluster()
     containers = [APP, {"name": "b", "image": "busybox"}]

@@ -187,6 +187,26 @@ def test_the_circuit_breaker(ecs: Ecs) -> None:
     ecs.until(lambda: arns(ecs, cluster), lambda found: not found)
 
 
+def test_the_circuit_breaker_goes_back(ecs: Ecs) -> None:
+    cluster, sound = ecs.cluster(), ecs.register()
+    breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
+    create(ecs, cluster, sound, deploymentConfiguration=breaker)
+    ecs.stable(cluster, "web")
+    old = arns(ecs, cluster)
+    broken = ecs.register(
+        containers=[{"name": "app", "image": "busybox", "command": ["no-such-program"]}]
+    )
+    ecs.client.update_service(cluster=cluster, service="web", taskDefinition=broken)
+    service = ecs.until(
+        lambda: ecs.service(cluster, "web"),
+        lambda s: (
+            any("rolling back" in text for text in messages(s)) and len(s["deployments"]) == 1
+        ),
+    )
+    assert service["taskDefinition"] == sound and service["runningCount"] == 2
+    assert len(old) == 2
+
+
 @pytest.mark.parametrize(
     ("given", "code", "text"),
     [
