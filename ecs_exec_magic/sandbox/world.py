@@ -11,6 +11,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from . import image as images
 from .api import ApiError
 from .awslogs import AwsLogs, LogError, LogTarget
 from .ecs.model import AwsVpc, State
@@ -20,7 +21,7 @@ from .pods import ContainerSpec, Pod, PodError
 from .seed import connect, seed
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -286,11 +287,7 @@ class World:
             working_directory=definition.get("workingDirectory", ""),
             read_only=bool(definition.get("readonlyRootFilesystem")),
             init=bool(definition.get("linuxParameters", {}).get("initProcessEnabled")),
-            ports=tuple(
-                m["containerPort"]
-                for m in definition.get("portMappings", ())
-                if "containerPort" in m
-            ),
+            ports=_ports(container.image, definition),
             memory=memory,
             essential=container.essential,
         )
@@ -378,3 +375,15 @@ class World:
         await asyncio.gather(*(pod.stop(0.0) for pod in self._pods.values()))
         self._pods.clear()
         await self.logs.stop()
+
+
+def _ports(image: str, definition: Mapping[str, Any]) -> tuple[int, ...]:
+    """The ports that are mapped, and the one that the image itself listens on.
+
+    In a task of its own address every port is open without a mapping; here one has to be told.
+    """
+    mapped = [
+        m["containerPort"] for m in definition.get("portMappings", ()) if "containerPort" in m
+    ]
+    own = images.find(image).port
+    return tuple(dict.fromkeys([*mapped, own] if own else mapped))

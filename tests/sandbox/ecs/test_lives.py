@@ -18,6 +18,7 @@ from ecs_exec_magic.sandbox.ecs.model import AwsVpc, Launch, Task
 from ecs_exec_magic.sandbox.pace import FAST
 from ecs_exec_magic.sandbox.world import World
 
+
 def pod_error() -> Any:
     """The error that the world listens for."""
     return vars(module)["PodError"]
