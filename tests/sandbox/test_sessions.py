@@ -196,18 +196,21 @@ def hasty(isolation: str) -> Iterator[Cluster]:
         yield Cluster(sandbox)
 
 
-async def test_an_idle_session_ends(hasty: Cluster) -> None:
-    session = hasty.execute("sh -c 'echo up; while read x; do echo $x; done'")
+async def test_an_idle_session_ends(own: Cluster) -> None:
+    await run(own, "true")  # the container is up
+    own.sandbox._server.gateway.idle_limit = 2.0
+    session = own.execute("sh -c 'echo up; while read x; do echo $x; done'")
     async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
         await client.until(has(b"up"))
         for _ in range(4):  # traffic keeps it alive for longer than the limit
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.7)
             await client.send(PayloadType.OUTPUT, b"on\n")
         assert client.seen.closed is None
         assert (await client.finish()).output == ""
-    (past,) = hasty.ssm.describe_sessions(State="History")["Sessions"]
-    assert (past["SessionId"], past["Reason"]) == (session["sessionId"], "idle")
-    assert hasty.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"] == ""
+    past = own.ssm.describe_sessions(State="History")["Sessions"]
+    assert past[0]["SessionId"] == session["sessionId"]
+    assert past[0]["Reason"] == "idle"
+    assert own.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"] == ""
 
 
 async def test_an_idle_end_needs_no_client_no_slot_and_no_agent(hasty: Cluster) -> None:
