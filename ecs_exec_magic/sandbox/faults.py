@@ -29,6 +29,21 @@ ACTIONS = {
 """Faults that strike once, when they are asked for."""
 
 _MANY = 10**9
+_TOKEN = "The security token included in the request is expired"
+_EXPIRED = {
+    "": ("ExpiredTokenException", _TOKEN, 403),
+    "sts": ("ExpiredToken", _TOKEN, 403),
+    "iam": ("ExpiredToken", _TOKEN, 403),
+    "ec2": ("RequestExpired", "Request has expired.", 400),
+    "s3": ("ExpiredToken", "The provided token has expired.", 400),
+}
+_THROTTLED = {
+    "": ("ThrottlingException", "Rate exceeded", 400),
+    "sts": ("Throttling", "Rate exceeded", 400),
+    "iam": ("Throttling", "Rate exceeded", 400),
+    "ec2": ("RequestLimitExceeded", "Request limit exceeded.", 503),
+    "s3": ("SlowDown", "Please reduce your request rate.", 503),
+}
 _ON = ("on", "true", "yes", "1", "")
 _OFF = ("off", "false", "no", "0")
 
@@ -227,14 +242,11 @@ class Faults:
             caller: the caller's ARN.
         """
         if self.expire_credentials:
-            short = service in ("sts", "iam", "ec2", "s3")
-            code = "ExpiredToken" if short else "ExpiredTokenException"
-            return code, "The security token included in the request is expired", 403
+            return _EXPIRED.get(service, _EXPIRED[""])
         for which in (name, "*"):
             if self.throttle.get(which, 0) > 0:
                 self.throttle[which] -= 1
-                code = "Throttling" if service in ("sts", "iam") else "ThrottlingException"
-                return code, "Rate exceeded", 400
+                return _THROTTLED.get(service, _THROTTLED[""])
         if self.deny_kms_caller and service == "kms" and name.startswith("GenerateDataKey"):
             return "AccessDeniedException", denial(caller, f"kms:{name}"), 400
         return None

@@ -114,6 +114,8 @@ class Relay:
         self._sent: Counter[tuple[str, int]] = Counter()
         self._outward = _Line(self._deliver, lambda: faults.stall_output, lambda: faults.latency)
         self._inward = _Line(self._to_agent, lambda: faults.stall_input, lambda: faults.latency)
+        self._readers: dict[web.WebSocketResponse, asyncio.Task[None] | None] = {}
+        self._goodbyes: dict[web.WebSocketResponse, bytes] = {}
         self.farewell: bytes | None = None
         self._hang_up: asyncio.TimerHandle | None = None
 
@@ -182,7 +184,7 @@ class Relay:
         if faults.slow_writes:
             await asyncio.sleep(faults.slow_writes)
         if faults.close_before_data and self._to_client == 0:
-            await client.close(code=1000, message=b"Bye")
+            self._close(client, b"Bye")
             return
         self._to_client += 1
         try:
@@ -201,9 +203,20 @@ class Relay:
     async def cut(self, close: bool) -> None:
         """Drop the connection: with a close frame, or without a word."""
         if close and self.client is not None:
-            await self.client.close(code=1000, message=b"Bye")
+            self._close(self.client, b"Bye")
         elif self._request is not None and self._request.transport is not None:
             self._request.transport.abort()
+
+    def _close(self, client: web.WebSocketResponse, reason: bytes) -> None:
+        """Close a websocket in due form: only who reads it can wait for the client's answer."""
+        if self.client is client:
+            self.client = self._request = None
+        task = self._readers.get(client)
+        if task is None or client in self._goodbyes:
+            return
+        self._goodbyes[client] = reason
+        if task is not asyncio.current_task():
+            task.cancel()
 
     # from the client
 
@@ -212,23 +225,33 @@ class Relay:
         from aiohttp import WSMsgType
 
         former = self.client
+        self._readers[socket] = asyncio.current_task()
+        if former is not None:
+            self._close(former, b"Another client has attached.")
         self.client, self._request = socket, request
         self._to_client = self._from_client = 0
-        if former is not None:
-            await former.close(code=1000, message=b"Another client has attached.")
-        self._tell_agent(_control(MessageType.START_PUBLICATION))
-        if self.farewell is not None:
-            await self.say_farewell(self.farewell)
         try:
+            self._tell_agent(_control(MessageType.START_PUBLICATION))
+            if self.farewell is not None:
+                await self.say_farewell(self.farewell)
             async for message in socket:
                 if message.type == WSMsgType.BINARY:
                     await self._on_frame(message.data)
                 elif message.type == WSMsgType.TEXT:
                     await self._on_frame(message.data.encode())
+                if socket in self._goodbyes:
+                    break
+        except asyncio.CancelledError:
+            if socket not in self._goodbyes:
+                raise
         finally:
-            if self.client is socket:
+            del self._readers[socket]
+            if self.client is None or self.client is socket:
                 self.client = self._request = None
                 self.pause_agent()
+            reason = self._goodbyes.pop(socket, None)
+            if reason is not None:
+                await socket.close(code=1000, message=reason)
 
     async def _on_frame(self, data: bytes) -> None:
         faults = self._faults

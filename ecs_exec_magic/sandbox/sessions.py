@@ -289,7 +289,7 @@ class Gateway:
         """Serve one websocket: a client's whole attachment."""
         from aiohttp import WSMsgType, web
 
-        socket = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=1.0)
+        socket = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=5.0)
         await socket.prepare(request)
         try:
             first = await socket.receive(_OPEN_LIMIT)

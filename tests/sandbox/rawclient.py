@@ -108,7 +108,8 @@ class RawClient:
                     frame = decode(data if isinstance(data, bytes) else data.encode())
                 except FrameError:
                     continue
-                await self._take(frame)
+                with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+                    await self._take(frame)  # whose answer may come too late
                 self.seen.frames.append(frame)
                 self.news.set()
         self.seen.close_code = self.socket.close_code or 1006

@@ -95,3 +95,23 @@ def test_a_seed_decides_where_rates_strike(seed: int, frame: int, low: float, hi
     assert many.strikes("drop", frame) or not few.strikes("drop", frame)
     assert not Faults(seed=seed).strikes("drop", frame)
     assert Faults(seed=seed, drop_rate=1.0).strikes("drop", frame)
+
+
+@pytest.mark.parametrize(
+    ("service", "throttled", "expired"),
+    [
+        ("ecs", "ThrottlingException", "ExpiredTokenException"),
+        ("sts", "Throttling", "ExpiredToken"),
+        ("ec2", "RequestLimitExceeded", "RequestExpired"),
+        ("s3", "SlowDown", "ExpiredToken"),
+    ],
+)
+def test_refusals_have_the_services_own_codes(service: str, throttled: str, expired: str) -> None:
+    faults = Faults(throttle={"Any": 1})
+    assert faults.refusal(service, "Other", "me") is None
+    refusal = faults.refusal(service, "Any", "me")
+    assert refusal is not None and refusal[0] == throttled
+    assert faults.refusal(service, "Any", "me") is None
+    faults.expire_credentials = True
+    refusal = faults.refusal(service, "Any", "me")
+    assert refusal is not None and refusal[0] == expired

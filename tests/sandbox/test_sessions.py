@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -76,19 +76,31 @@ async def test_input_order_duplicates_and_acks(shared: Cluster) -> None:
 
 
 async def test_early_input_is_discarded_or_not_acked(own: Cluster) -> None:
-    own.sandbox.faults.discard_window = 0.4
-    own.sandbox.faults.terminal_delay = 0.4
+    own.sandbox.faults.discard_window = 1.0
+    own.sandbox.faults.terminal_delay = 1.0
     session = own.execute("cat")
+    (held,) = own.sandbox._server.gateway.sessions.values()
+
+    async def until(condition: Callable[[], bool]) -> None:
+        for _ in range(1000):
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it did not happen")
+
     async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
-        await asyncio.sleep(0.1)
+        await until(lambda: held.agent is not None)
         await client.send(PayloadType.OUTPUT, b"lost\n")
-        await client.until(lambda s: s.acked() == [0], 0.35)
-        await asyncio.sleep(0.4)
+        await client.until(lambda s: s.acked() == [0])
+        await until(lambda: held.agent is not None and held.agent._decided)
         await client.send(PayloadType.OUTPUT, b"kept\n", sequence=1)
         await asyncio.sleep(0.1)
         assert client.seen.acked() == [0]  # the terminal is not open
-        await asyncio.sleep(0.4)
-        await client.send(PayloadType.OUTPUT, b"kept\n", sequence=1)
+        for _ in range(200):
+            await client.send(PayloadType.OUTPUT, b"kept\n", sequence=1)
+            await asyncio.sleep(0.05)
+            if 1 in client.seen.acked():
+                break
         await client.send(PayloadType.OUTPUT, b"\x04", sequence=2)
         seen = await client.finish()
     assert seen.payload() == b"kept\r\nkept\r\n"
@@ -184,18 +196,21 @@ def hasty(isolation: str) -> Iterator[Cluster]:
         yield Cluster(sandbox)
 
 
-async def test_an_idle_session_ends(hasty: Cluster) -> None:
-    session = hasty.execute("sh -c 'echo up; while read x; do echo $x; done'")
+async def test_an_idle_session_ends(own: Cluster) -> None:
+    await run(own, "true")  # the container is up
+    own.sandbox._server.gateway.idle_limit = 2.0
+    session = own.execute("sh -c 'echo up; while read x; do echo $x; done'")
     async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
         await client.until(has(b"up"))
         for _ in range(4):  # traffic keeps it alive for longer than the limit
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.7)
             await client.send(PayloadType.OUTPUT, b"on\n")
         assert client.seen.closed is None
         assert (await client.finish()).output == ""
-    (past,) = hasty.ssm.describe_sessions(State="History")["Sessions"]
-    assert (past["SessionId"], past["Reason"]) == (session["sessionId"], "idle")
-    assert hasty.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"] == ""
+    past = own.ssm.describe_sessions(State="History")["Sessions"]
+    assert past[0]["SessionId"] == session["sessionId"]
+    assert past[0]["Reason"] == "idle"
+    assert own.ssm.resume_session(SessionId=session["sessionId"])["TokenValue"] == ""
 
 
 async def test_an_idle_end_needs_no_client_no_slot_and_no_agent(hasty: Cluster) -> None:

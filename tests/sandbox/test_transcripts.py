@@ -205,7 +205,8 @@ async def test_a_terminated_session_is_logged(logged: Logged) -> None:
 
 
 async def test_a_session_that_nobody_attends_is_logged_at_its_idle_end(logged: Logged) -> None:
-    logged.gateway.idle_limit = 0.3
+    await logged.run("true")  # the container is up
+    logged.gateway.idle_limit = 2.0
     session = logged.cluster.execute("sh -c 'echo up; sleep 60'")
     async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
         await client.until(lambda s: b"up" in s.payload())
