@@ -20,7 +20,7 @@ from .front import DEFAULT_REGION
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OWN_KEY", "Account", "KnownKey", "Unserved"]
+__all__ = ["OWN_KEY", "Account", "Answer", "KnownKey", "Unserved", "partition"]
 
 OWN_KEY = "AKIASANDBOX000000001"
 """The access key of the sandbox's own administrator."""
@@ -174,14 +174,14 @@ class Account:
         It only reads, and never waits for the thread of moto.
         """
         iam, sts = (sys.modules.get(f"moto.{name}.models") for name in ("iam", "sts"))
-        for partition in _PARTITIONS if access_key != OWN_KEY else ():
-            for assumed in getattr(self._state(sts, "sts", partition), "assumed_roles", ()):
+        for area in _PARTITIONS if access_key != OWN_KEY else ():
+            for assumed in getattr(self._state(sts, "sts", area), "assumed_roles", ()):
                 if assumed.access_key_id == access_key:
                     name = assumed.arn.partition("assumed-role/")[2]
                     return KnownKey(
                         assumed.arn, "assumed-role", name, assumed.user_id, assumed.role_arn
                     )
-            users = getattr(self._state(iam, "iam", partition), "users", {})
+            users = getattr(self._state(iam, "iam", area), "users", {})
             for user in list(users.values()):
                 for key in user.access_keys:
                     if key.access_key_id == access_key:
@@ -189,10 +189,10 @@ class Account:
                         return KnownKey(user.arn, "user", user.name, user.id, None, active)
         return None
 
-    def _state(self, module: Any, service: str, partition: str) -> Any:
+    def _state(self, module: Any, service: str, area: str) -> Any:
         """moto's state as far as it is there already; it is not made."""
         regions = (getattr(module, f"{service}_backends", None) or {}).get(self.account_id)
-        return None if regions is None else regions.get(partition)
+        return None if regions is None else regions.get(area)
 
     async def close(self) -> None:
         """Forget everything of the account; harmless when repeated."""
@@ -223,7 +223,7 @@ class Account:
         """
         self._moto()
         if service in ("iam", "sts", "s3"):
-            region = _partition(region)
+            region = partition(region)
         try:
             return _backends(service)[self.account_id][region]
         except KeyError:
@@ -345,7 +345,8 @@ def _drop_buckets(backend: Any, every: Any) -> None:
         every.bucket_accounts.pop(bucket.name, None)
 
 
-def _partition(region: str) -> str:
+def partition(region: str) -> str:
+    """The partition of a region: ``aws``, ``aws-cn`` or ``aws-us-gov``."""
     for prefix in ("cn-", "us-gov-"):
         if region.startswith(prefix):
             return f"aws-{prefix.strip('-')}"

@@ -17,7 +17,7 @@ from .front import Received
 from .identity import Identities
 from .kms import KeyRules, Keys
 from .network import Network
-from .quirks import BucketDefaults, InUse
+from .quirks import rules
 from .sessions import Gateway
 from .ssm import SsmService
 from .sts import StsService
@@ -26,6 +26,7 @@ from .trail import Trail, TrailService
 from .world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .agent import Agent, Plugin
@@ -60,6 +61,7 @@ class Server:
         self, root: Path, runtime: Runtime, pace: Pace, faults: Faults, counters: Counters
     ) -> None:
         self.port = 0
+        self.add_routes: Callable[[web.Application], None] | None = None
         self.account = Account()
         self.network = Network(self.account)
         self.keys = Keys(self.account)
@@ -78,8 +80,7 @@ class Server:
             StsService(),
             TrailService(self.trail),
             KeyRules(self.account),
-            BucketDefaults(self.account),
-            InUse(self.account),
+            *rules(self.account),
         ]
         self._api = Api(
             services,
@@ -102,6 +103,8 @@ class Server:
             await self.world.seed()
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_get("/v1/data-channel/{session_id}", self._channel)
+        if self.add_routes is not None:
+            self.add_routes(app)
         app.router.add_route("*", "/{path:.*}", self._any)
         self._runner = web.AppRunner(
             app,
