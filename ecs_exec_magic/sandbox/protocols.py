@@ -27,6 +27,7 @@ __all__ = [
     "match_rest",
     "query_parameters",
     "rest_parameters",
+    "told",
 ]
 
 _DEEPEST = 12
@@ -51,6 +52,13 @@ class ApiError(Exception):
         self.code = code
         self.message = message
         self.status = status
+
+
+def told(error: Any) -> ApiError:
+    """A ClientError of botocore as an error answer of the same words."""
+    said = error.response["Error"]
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    return ApiError(str(said["Code"]), str(said.get("Message", "")), status)
 
 
 @dataclass(slots=True)
