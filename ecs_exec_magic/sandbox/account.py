@@ -29,6 +29,7 @@ _FIRST = 123456789012
 _SERVICES = ("sts", "iam", "kms", "s3", "logs", "ec2")
 _PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 _UNSERVED = (500, 501)
+_TIDY_AFTER = 1000
 
 T = TypeVar("T")
 
@@ -116,6 +117,7 @@ class Account:
         self.account_id = str(self._number)
         self._closed = False
         self._prepared: set[str] = set()
+        self._requests = 0
         self._stubber: Any = None
         self._session: Any = None
         self._clients: dict[tuple[str, str], Any] = {}
@@ -150,7 +152,7 @@ class Account:
         url = f"https://{_host(service, region)}{target}"
         return await self.run(lambda: self._process(method, url, headers, body))
 
-    async def call(self, service: str, operation: str, region: str, **parameters: Any) -> Any:
+    async def call(self, service: str, operation: str, region: str, /, **parameters: Any) -> Any:
         """Call an operation inside the account, as its administrator; no socket is involved.
 
         Args:
@@ -235,6 +237,9 @@ class Account:
         return self._send(AWSPreparedRequest(method, url, HeadersDict(headers), body, False))
 
     def _send(self, request: Any) -> Answer:
+        self._requests += 1
+        if self._requests % _TIDY_AFTER == 0:
+            _tidy()
         request.headers["x-moto-account-id"] = self.account_id
         try:
             found = self._moto().process_request(request)
@@ -310,8 +315,6 @@ class Account:
     def _drop(self) -> None:
         if self._stubber is None:
             return
-        from moto.core.model_instances import reset_model_data
-
         buckets = _backends("s3")
         for backend in list(buckets[self.account_id].values()):
             _drop_buckets(backend, buckets)
@@ -321,8 +324,14 @@ class Account:
             client.close()
         self._clients.clear()
         self._session = None
-        if len(_THREAD._accounts) == 1:
-            reset_model_data()  # moto's list of all it ever made
+        _tidy()
+
+
+def _tidy() -> None:
+    """Empty moto's list of every object that it ever made: it is for a page that is not served."""
+    from moto.core.model_instances import reset_model_data
+
+    reset_model_data()
 
 
 def _backends(service: str) -> Any:

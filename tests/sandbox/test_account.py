@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -97,6 +98,21 @@ async def test_prepare_is_done_once(account: Account) -> None:
     await asyncio.gather(*(account.prepare(REGION) for _ in range(5)))
     found = await account.call("ec2", "describe_internet_gateways", REGION)
     assert len(found["InternetGateways"]) == 1
+
+
+async def test_what_is_deleted_is_not_kept(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecs_exec_magic.sandbox.account._TIDY_AFTER", 10)
+    for _ in range(25):
+        await account.call("logs", "create_log_group", REGION, logGroupName="g")
+        await account.call("logs", "delete_log_group", REGION, logGroupName="g")
+    from moto.logs.models import LogGroup
+
+    tracked: Any = LogGroup
+    assert len(tracked.instances_tracked) < 10
+    await account.call("logs", "create_log_group", REGION, logGroupName="g")
+    assert (await account.call("logs", "describe_log_groups", REGION))["logGroups"]
 
 
 async def test_unserved(account: Account) -> None:
