@@ -11,8 +11,9 @@ import importlib.util
 import os
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .front import DEFAULT_REGION
@@ -20,7 +21,7 @@ from .front import DEFAULT_REGION
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OWN_KEY", "Account", "KnownKey", "Unserved"]
+__all__ = ["OWN_KEY", "Account", "Answer", "KnownKey", "Unserved", "partition"]
 
 OWN_KEY = "AKIASANDBOX000000001"
 """The access key of the sandbox's own administrator."""
@@ -29,6 +30,7 @@ _FIRST = 123456789012
 _SERVICES = ("sts", "iam", "kms", "s3", "logs", "ec2")
 _PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 _UNSERVED = (500, 501)
+_TIDY_AFTER = 1000
 
 T = TypeVar("T")
 
@@ -67,37 +69,64 @@ class KnownKey:
     active: bool = True
 
 
-class _Thread:
-    """The one thread of this process that may touch moto; it lives while an account does."""
+class _Worker:
+    """A thread that does one thing after the other; the interpreter's end does not wait for it."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        name = "ecs-exec-magic-account"
+        self.thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self.thread.start()
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Have a function run after all that was submitted before."""
+        future: Future[T] = Future()
+        self._queue.put((future, function))
+        return future
+
+    def end(self) -> None:
+        """End the thread once all is done."""
+        self._queue.put(None)
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            future, function = item
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as error:  # noqa: BLE001  # it is the caller's
+                    future.set_exception(error)
+            del item, future, function  # nothing is held while waiting
+
+
+class _Accounts:
+    """The account numbers that are taken, and the one thread that may touch moto."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._accounts: set[int] = set()
-        self._executor: ThreadPoolExecutor | None = None
+        self._taken: set[int] = set()
+        self._worker: _Worker | None = None
 
-    def join(self) -> tuple[int, ThreadPoolExecutor]:
-        """Take the lowest free account number."""
+    def join(self) -> tuple[int, _Worker]:
+        """Take the lowest free number."""
         with self._lock:
             number = _FIRST
-            while number in self._accounts:
+            while number in self._taken:
                 number += 1
-            self._accounts.add(number)
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, "ecs-exec-magic-account")
-            return number, self._executor
+            self._taken.add(number)
+            self._worker = self._worker or _Worker()
+            return number, self._worker
 
-    def leave(self, number: int) -> bool:
-        """Give an account number back; whether it was the last, and the thread ends."""
+    def leave(self, number: int) -> None:
+        """Give a number back; the thread ends with the last one."""
         with self._lock:
-            self._accounts.discard(number)
-            if self._accounts or self._executor is None:
-                return False
-            self._executor.shutdown(wait=False)
-            self._executor = None
-            return True
+            self._taken.discard(number)
+            if not self._taken and self._worker is not None:
+                self._worker.end()
+                self._worker = None
 
 
-_THREAD = _Thread()
+_ACCOUNTS = _Accounts()
 
 
 class Account:
@@ -112,23 +141,25 @@ class Account:
     def __init__(self) -> None:
         if importlib.util.find_spec("moto") is None:  # say so at once, not at the first call
             raise ModuleNotFoundError("No module named 'moto'", name="moto")
-        self._number, self._executor = _THREAD.join()
+        self._number, self._worker = _ACCOUNTS.join()
         self.account_id = str(self._number)
         self._closed = False
         self._prepared: set[str] = set()
+        self._loading: Future[None] | None = None
+        self._requests = 0
         self._stubber: Any = None
         self._session: Any = None
         self._clients: dict[tuple[str, str], Any] = {}
 
     def warm(self, region: str = DEFAULT_REGION) -> None:
         """Begin to load moto, on its thread."""
-        self._executor.submit(self._prepare, region)
+        self._loading = self._worker.submit(lambda: self._prepare(region))
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function on the thread of moto; the only place where its state may be touched."""
         if self._closed:
             raise RuntimeError("the account is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function)
+        return await asyncio.wrap_future(self._worker.submit(function))
 
     async def prepare(self, region: str) -> None:
         """Give a region what AWS's default VPC has and moto's lacks; once per region.
@@ -150,7 +181,7 @@ class Account:
         url = f"https://{_host(service, region)}{target}"
         return await self.run(lambda: self._process(method, url, headers, body))
 
-    async def call(self, service: str, operation: str, region: str, **parameters: Any) -> Any:
+    async def call(self, service: str, operation: str, region: str, /, **parameters: Any) -> Any:
         """Call an operation inside the account, as its administrator; no socket is involved.
 
         Args:
@@ -174,14 +205,14 @@ class Account:
         It only reads, and never waits for the thread of moto.
         """
         iam, sts = (sys.modules.get(f"moto.{name}.models") for name in ("iam", "sts"))
-        for partition in _PARTITIONS if access_key != OWN_KEY else ():
-            for assumed in getattr(self._state(sts, "sts", partition), "assumed_roles", ()):
+        for area in _PARTITIONS if access_key != OWN_KEY else ():
+            for assumed in getattr(self._state(sts, "sts", area), "assumed_roles", ()):
                 if assumed.access_key_id == access_key:
                     name = assumed.arn.partition("assumed-role/")[2]
                     return KnownKey(
                         assumed.arn, "assumed-role", name, assumed.user_id, assumed.role_arn
                     )
-            users = getattr(self._state(iam, "iam", partition), "users", {})
+            users = getattr(self._state(iam, "iam", area), "users", {})
             for user in list(users.values()):
                 for key in user.access_keys:
                     if key.access_key_id == access_key:
@@ -189,20 +220,21 @@ class Account:
                         return KnownKey(user.arn, "user", user.name, user.id, None, active)
         return None
 
-    def _state(self, module: Any, service: str, partition: str) -> Any:
+    def _state(self, module: Any, service: str, area: str) -> Any:
         """moto's state as far as it is there already; it is not made."""
         regions = (getattr(module, f"{service}_backends", None) or {}).get(self.account_id)
-        return None if regions is None else regions.get(partition)
+        return None if regions is None else regions.get(area)
 
     async def close(self) -> None:
         """Forget everything of the account; harmless when repeated."""
         if self._closed:
             return
-        try:
-            await self.run(self._drop)
-        finally:
-            self._closed = True
-            _THREAD.leave(self._number)
+        self._closed = True
+        dropped = self._worker.submit(self._drop)
+        dropped.add_done_callback(lambda _: _ACCOUNTS.leave(self._number))
+        if self._loading is None or self._loading.done():
+            await asyncio.wrap_future(dropped)
+        # else moto is still being imported: nobody needs to wait for that
 
     # on the thread of moto
 
@@ -223,7 +255,7 @@ class Account:
         """
         self._moto()
         if service in ("iam", "sts", "s3"):
-            region = _partition(region)
+            region = partition(region)
         try:
             return _backends(service)[self.account_id][region]
         except KeyError:
@@ -235,6 +267,9 @@ class Account:
         return self._send(AWSPreparedRequest(method, url, HeadersDict(headers), body, False))
 
     def _send(self, request: Any) -> Answer:
+        self._requests += 1
+        if self._requests % _TIDY_AFTER == 0:
+            _tidy()
         request.headers["x-moto-account-id"] = self.account_id
         try:
             found = self._moto().process_request(request)
@@ -293,7 +328,7 @@ class Account:
         return self._session
 
     def _prepare(self, region: str) -> None:
-        if region in self._prepared:
+        if region in self._prepared or self._closed:
             return
         ec2 = self.backend("ec2", region)
         vpc = ec2.get_default_vpc()
@@ -310,8 +345,6 @@ class Account:
     def _drop(self) -> None:
         if self._stubber is None:
             return
-        from moto.core.model_instances import reset_model_data
-
         buckets = _backends("s3")
         for backend in list(buckets[self.account_id].values()):
             _drop_buckets(backend, buckets)
@@ -321,8 +354,14 @@ class Account:
             client.close()
         self._clients.clear()
         self._session = None
-        if len(_THREAD._accounts) == 1:
-            reset_model_data()  # moto's list of all it ever made
+        _tidy()
+
+
+def _tidy() -> None:
+    """Empty moto's list of every object that it ever made: it is for a page that is not served."""
+    from moto.core.model_instances import reset_model_data
+
+    reset_model_data()
 
 
 def _backends(service: str) -> Any:
@@ -345,7 +384,8 @@ def _drop_buckets(backend: Any, every: Any) -> None:
         every.bucket_accounts.pop(bucket.name, None)
 
 
-def _partition(region: str) -> str:
+def partition(region: str) -> str:
+    """The partition of a region: ``aws``, ``aws-cn`` or ``aws-us-gov``."""
     for prefix in ("cn-", "us-gov-"):
         if region.startswith(prefix):
             return f"aws-{prefix.strip('-')}"

@@ -30,6 +30,7 @@ from .protocols import (
     match_rest,
     query_parameters,
     rest_parameters,
+    told,
 )
 from .shapes import Models, problem, shaped
 
@@ -291,10 +292,12 @@ class Api:
             await self._gate.admit(caller, aim.service, aim.operation, given)
         if method is not None:
             output = await _result(method(given, caller))
-            if output is not None:
+            if output is not None or aim.service in _OURS:
                 shape = model.output_shape
-                exchange.output = shaped(output, shape, aim.operation) if shape is not None else {}
-                return answer(aim, exchange.output or {}, shape, exchange.request_id)
+                exchange.output = (
+                    shaped(output or {}, shape, aim.operation) if shape is not None else {}
+                )
+                return answer(aim, exchange.output, shape, exchange.request_id)
         reply = await self._handover.pass_on(exchange.received, aim, exchange.path)
         identify(reply, aim, exchange.request_id)
         if reply.status < 300:
@@ -328,6 +331,9 @@ class Api:
         self._counters.add_call(
             Call(aim.service, aim.operation, exchange.given, aim.region, aim.access_key, code)
         )
+        reads = aim.operation.startswith(("Get", "List", "Simulate"))
+        if self._gate is not None and aim.service == "iam" and not reads:
+            self._gate.changed()
         if self._trail is None or not caller.access_key or not aim.operation:
             return
         received = exchange.received
@@ -342,12 +348,16 @@ class Api:
             source=received.source,
             agent=received.headers.get("user-agent", ""),
         )
-        if self._gate is not None and aim.service == "iam":
-            self._gate.changed()
 
 
 async def _result(value: Any) -> dict[str, Any] | None:
-    found = await value if inspect.isawaitable(value) else value
+    """What a method returned; an error of a call it made inside the account goes to the caller."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found = await value if inspect.isawaitable(value) else value
+    except ClientError as error:
+        raise told(error) from None
     assert found is None or isinstance(found, dict)
     return found
 

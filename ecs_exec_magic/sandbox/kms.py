@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .api import ApiError, operation
 from .front import DEFAULT_REGION
+from .protocols import told
 
 if TYPE_CHECKING:
     from .account import Account
@@ -81,20 +82,13 @@ class _States:
         try:
             found = await self._account.call("kms", "describe_key", region, KeyId=key_id)
         except ClientError as error:
-            raise _told(error) from None
+            raise told(error) from None
         metadata: dict[str, Any] = found["KeyMetadata"]
         return metadata
 
 
 def _in_words(state: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", state).lower()
-
-
-def _told(error: Any) -> ApiError:
-    """A ClientError of the account as an error of ours."""
-    told = error.response["Error"]
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return ApiError(told["Code"], told.get("Message", ""), status)
 
 
 class KeyRules:
@@ -241,7 +235,7 @@ class Keys:
                 "kms", "decrypt", region, CiphertextBlob=blob, EncryptionContext=context
             )
         except ClientError as error:
-            raise _told(error) from None
+            raise told(error) from None
         plaintext: bytes = opened["Plaintext"]
         return plaintext
 

@@ -5,8 +5,8 @@ Knows subnets, security groups, addresses and ECS's words about them. Never know
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
-import random
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ __all__ = ["Interface", "Network"]
 
 _MOST_SUBNETS = 16
 _MOST_GROUPS = 5
+_PUBLIC = ipaddress.ip_network("198.18.0.0/15")
+"""Public addresses come from here: a range that is nobody's on the internet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Network:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._turn = itertools.count()
+        self._public = itertools.cycle(range(1, _PUBLIC.num_addresses - 1))
 
     async def attach(
         self, region: str, subnets: Sequence[str], groups: Sequence[str], public: bool
@@ -141,9 +144,7 @@ class Network:
         made.requester_managed = True
         if public:
             made.public_ip_auto_assign = True
-            made.public_ip = (
-                f"54.{random.randint(64, 95)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
-            )
+            made.public_ip = str(_PUBLIC[next(self._public)])
         domain = "ec2" if ec2.region_name == "us-east-1" else f"{ec2.region_name}.compute"
         name = f"ip-{address.replace('.', '-')}.{domain}.internal"
         made.private_dns_name = name

@@ -27,13 +27,17 @@ __all__ = [
     "match_rest",
     "query_parameters",
     "rest_parameters",
+    "told",
 ]
 
 _DEEPEST = 12
+_VALUE = "."
+"""Where a node of a form's tree keeps its own text: no part of a name has a dot."""
 _XMLNS = {
     "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
     "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
 }
+_NUMBER = re.compile("[0-9]{1,6}")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
@@ -51,6 +55,13 @@ class ApiError(Exception):
         self.code = code
         self.message = message
         self.status = status
+
+
+def told(error: Any) -> ApiError:
+    """A ClientError of botocore as an error answer of the same words."""
+    said = error.response["Error"]
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    return ApiError(str(said["Code"]), str(said.get("Message", "")), status)
 
 
 @dataclass(slots=True)
@@ -77,9 +88,8 @@ def query_parameters(form: Mapping[str, str], shape: Any) -> dict[str, Any]:
             continue
         node, parts = tree, name.split(".")
         for part in parts[:_DEEPEST]:
-            inner = node.setdefault(part, {})
-            node = inner
-        node[""] = value
+            node = node.setdefault(part, {})
+        node[_VALUE] = value
     found = _from_tree(tree, shape)
     return found if isinstance(found, dict) else {}
 
@@ -97,11 +107,11 @@ def _from_tree(node: dict[str, Any], shape: Any) -> Any:
         inner = shape.member.serialization.get("name", "member")
         if not shape.serialization.get("flattened"):
             node = node.get(inner, node)
-        numbered = sorted((int(k), v) for k, v in node.items() if k.isascii() and k.isdigit())
+        numbered = sorted((int(k), v) for k, v in node.items() if _NUMBER.fullmatch(k))
         return [_from_tree(v, shape.member) for _, v in numbered]
     if shape.type_name == "map":
         return _map_from_tree(node, shape)
-    return _scalar(str(node.get("", "")), shape.type_name)
+    return _scalar(str(node.get(_VALUE, "")), shape.type_name)
 
 
 def _wire_names(name: str, member: Any) -> list[str]:
@@ -119,9 +129,9 @@ def _map_from_tree(node: dict[str, Any], shape: Any) -> dict[str, Any]:
     value = shape.value.serialization.get("name", "value")
     entries = node.get("entry", node)
     return {
-        str(entry[key].get("", "")): _from_tree(entry[value], shape.value)
+        str(entry[key].get(_VALUE, "")): _from_tree(entry[value], shape.value)
         for number, entry in entries.items()
-        if number.isdigit() and isinstance(entry, dict) and key in entry and value in entry
+        if _NUMBER.fullmatch(number) and isinstance(entry, dict) and key in entry and value in entry
     }
 
 

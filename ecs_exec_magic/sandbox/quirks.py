@@ -1,18 +1,36 @@
-"""What moto leaves out of S3 and EC2 and AWS does. Knows those rules only, never wire forms."""
+"""Rules of S3, EC2, IAM, STS and Logs that moto leaves out and AWS keeps.
+
+Knows those rules and AWS's words for them. Never knows wire forms; all else is the account's.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from .account import partition
 from .api import ApiError, operation
 
 if TYPE_CHECKING:
     from .account import Account
     from .api import Caller
 
-__all__ = ["BucketDefaults", "InUse"]
+__all__ = ["rules"]
 
 _SSE_S3 = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+
+_BUCKET = re.compile(r"(?!xn--|.*\.\.|[\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+def rules(account: Account) -> list[Any]:
+    """Everything in this module, as services for the Api."""
+    return [
+        BucketDefaults(account),
+        InUse(account),
+        CurrentUser(),
+        RolesToAssume(account),
+        GroupKeys(account),
+    ]
 
 
 class BucketDefaults:
@@ -22,6 +40,12 @@ class BucketDefaults:
 
     def __init__(self, account: Account) -> None:
         self._account = account
+
+    @operation("CreateBucket")
+    def op_create_bucket(self, given: dict[str, Any], caller: Caller) -> None:
+        """Refuse a name that no new bucket may have."""
+        if not _BUCKET.fullmatch(given["Bucket"]):
+            raise ApiError("InvalidBucketName", "The specified bucket is not valid.")
 
     @operation("CreateBucket", "DeleteBucketEncryption", after=True)
     async def op_encrypt(self, given: dict[str, Any], caller: Caller) -> None:
@@ -86,4 +110,90 @@ class InUse:
         if await self._account.run(attached):
             raise ApiError(
                 "InvalidParameterValue", f"Network interface '{name}' is currently in use."
+            )
+
+
+class CurrentUser:
+    """The sandbox's own user can be asked for, though IAM has no such user."""
+
+    service = "iam"
+
+    @operation("GetUser")
+    def op_get_user(self, given: dict[str, Any], caller: Caller) -> dict[str, Any] | None:
+        """Tell who calls, when nobody is named."""
+        principal = caller.principal
+        if "UserName" in given or principal is None:
+            return None
+        if principal.kind == "assumed-role":
+            raise ApiError(
+                "ValidationError", "Must specify userName when calling with non-User credentials"
+            )
+        if principal.name != "sandbox":
+            return None
+        return {
+            "User": {
+                "Path": "/",
+                "UserName": principal.name,
+                "UserId": principal.user_id,
+                "Arn": principal.arn,
+                "CreateDate": 0,
+            }
+        }
+
+
+class RolesToAssume:
+    """A role that is not there cannot be assumed."""
+
+    service = "sts"
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    @operation("AssumeRole")
+    async def op_assume_role(self, given: dict[str, Any], caller: Caller) -> None:
+        """Refuse an unknown role in the words for a forbidden one."""
+        arn = given["RoleArn"]
+
+        def known() -> bool:
+            iam = self._account.backend("iam", caller.region)
+            return any(role.arn == arn for role in iam.roles.values())
+
+        if not await self._account.run(known):
+            raise ApiError(
+                "AccessDenied",
+                f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: "
+                f"{arn}",
+                403,
+            )
+
+
+class GroupKeys:
+    """A log group's key must be there and enabled."""
+
+    service = "logs"
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    @operation("CreateLogGroup", "AssociateKmsKey")
+    async def op_with_key(self, given: dict[str, Any], caller: Caller) -> None:
+        """Refuse a key that cannot be used."""
+        from botocore.exceptions import ClientError
+
+        key, state = given.get("kmsKeyId"), ""
+        if key is None:
+            return
+        try:
+            found = await self._account.call("kms", "describe_key", caller.region, KeyId=key)
+            state = found["KeyMetadata"]["KeyState"]
+        except ClientError:
+            pass
+        if state != "Enabled":
+            name = given.get("logGroupName", "")
+            head = f"arn:{partition(caller.region)}:logs"
+            arn = f"{head}:{caller.region}:{caller.account_id}:log-group:{name}"
+            raise ApiError(
+                "InvalidParameterException",
+                "The specified KMS Key Id does not exist or is not allowed to be used with "
+                f"LogGroup '{arn}'",
             )

@@ -17,7 +17,7 @@ from .front import Received
 from .iam import Authorizer, Identities, SimulateService
 from .kms import KeyRules, Keys
 from .network import Network
-from .quirks import BucketDefaults, InUse
+from .quirks import rules
 from .sessions import Gateway
 from .ssm import SsmService
 from .sts import StsService
@@ -112,8 +112,7 @@ class Server:
             TrailService(self.trail),
             SimulateService(self.authorizer.principals, self.account.account_id),
             KeyRules(self.account),
-            BucketDefaults(self.account),
-            InUse(self.account),
+            *rules(self.account),
         ]
         self._api = Api(
             services,

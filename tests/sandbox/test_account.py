@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -99,6 +99,21 @@ async def test_prepare_is_done_once(account: Account) -> None:
     assert len(found["InternetGateways"]) == 1
 
 
+async def test_what_is_deleted_is_not_kept(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecs_exec_magic.sandbox.account._TIDY_AFTER", 10)
+    for _ in range(25):
+        await account.call("logs", "create_log_group", REGION, logGroupName="g")
+        await account.call("logs", "delete_log_group", REGION, logGroupName="g")
+    from moto.logs.models import LogGroup
+
+    tracked: Any = LogGroup
+    assert len(tracked.instances_tracked) < 10
+    await account.call("logs", "create_log_group", REGION, logGroupName="g")
+    assert (await account.call("logs", "describe_log_groups", REGION))["logGroups"]
+
+
 async def test_unserved(account: Account) -> None:
     for service, target in (("iam", "/?Action=SimulateCustomPolicy"), ("nothing", "/")):
         with pytest.raises(Unserved):
@@ -108,23 +123,37 @@ async def test_unserved(account: Account) -> None:
 
 
 async def test_the_thread_ends_with_the_last_account() -> None:
-    def threads() -> list[str]:
-        return [t.name for t in threading.enumerate() if "ecs-exec-magic-account" in t.name]
-
     first, second = Account(), Account()
+    thread = first._worker.thread
+    assert second._worker.thread is thread
     first.warm()
     await asyncio.gather(first.prepare(REGION), second.prepare(REGION))
-    before = threads()
-    assert before
     await first.close()
     await first.close()
-    assert threads() == before
+    assert thread.is_alive()
     with pytest.raises(RuntimeError):
         await first.prepare("eu-west-1")
     await second.close()
-    # the thread ends by itself; it only must take no more work
     with pytest.raises(RuntimeError):
         await second.call("sts", "get_caller_identity", REGION)
+    await asyncio.to_thread(thread.join, 30)
+    assert not thread.is_alive()
+
+
+def test_an_end_while_moto_loads_is_quiet() -> None:
+    code = (
+        "import asyncio\n"
+        "from ecs_exec_magic.sandbox.account import Account\n"
+        "async def main():\n"
+        "    account = Account()\n"
+        "    account.warm()\n"
+        "    await account.close()\n"
+        "asyncio.run(main())\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=50, capture_output=True, text=True
+    )
+    assert ended.stderr == ""
 
 
 def test_importing_the_sandbox_does_not_import_moto() -> None:

@@ -93,6 +93,23 @@ def test_keys_that_iam_and_sts_gave_out_are_recognised(aws: Services) -> None:
     assert seen["Arn"].endswith("user/sandbox")
 
 
+def test_who_am_i_in_iam(aws: Services) -> None:
+    me = aws.iam.get_user()["User"]
+    assert me["Arn"] == aws.sts.get_caller_identity()["Arn"]
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    role = aws.iam.create_role(RoleName="asker", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    code, message, status = code_of(
+        aws.sts.assume_role, RoleArn=role + "x", RoleSessionName="night"
+    )
+    assert (code, status) == ("AccessDenied", 403)
+    assert message.endswith(f"sts:AssumeRole on resource: {role}x")
+    session = aws.sts.assume_role(RoleArn=role, RoleSessionName="night")["Credentials"]
+    iam = client(aws.cluster, "iam", aws_access_key_id=session["AccessKeyId"])
+    assert code_of(iam.get_user)[0] == "ValidationError"
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_user(UserName="nobody")
+
+
 def test_iam_errors_and_managed_policies(aws: Services) -> None:
     with pytest.raises(aws.iam.exceptions.NoSuchEntityException):
         aws.iam.get_role(RoleName="nobody")
@@ -114,6 +131,12 @@ def test_logs(aws: Services) -> None:
     aws.logs.create_log_group(logGroupName="/front/test")
     with pytest.raises(aws.logs.exceptions.ResourceAlreadyExistsException):
         aws.logs.create_log_group(logGroupName="/front/test")
+    with pytest.raises(aws.logs.exceptions.InvalidParameterException):
+        aws.logs.create_log_group(logGroupName="/front/key", kmsKeyId="alias/none")
+    key = aws.kms.create_key()["KeyMetadata"]["Arn"]
+    aws.logs.create_log_group(logGroupName="/front/key", kmsKeyId=key)
+    groups = aws.logs.describe_log_groups(logGroupNamePrefix="/front/key")["logGroups"]
+    assert groups[0]["kmsKeyId"] == key
     aws.logs.create_log_stream(logGroupName="/front/test", logStreamName="s")
     events = [{"timestamp": int(time.time() * 1000), "message": "né"}]
     aws.logs.put_log_events(logGroupName="/front/test", logStreamName="s", logEvents=events)
@@ -164,6 +187,8 @@ def test_buckets(aws: Services, bucket: str) -> None:
     assert bucket in [b["Name"] for b in aws.s3.list_buckets()["Buckets"]]
     assert aws.s3.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert code_of(aws.s3.head_bucket, Bucket="no-such-bucket")[0] == "404"
+    for bad in ("UPPER", "a..b", "10.0.0.1", "-abc"):
+        assert code_of(aws.s3.create_bucket, Bucket=bad)[0] == "InvalidBucketName"
     with pytest.raises(aws.s3.exceptions.NoSuchBucket):
         aws.s3.list_objects_v2(Bucket="no-such-bucket")
     west = client(aws.cluster, "s3", region_name="eu-west-1")

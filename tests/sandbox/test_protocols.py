@@ -200,7 +200,15 @@ def test_parameters_of_ec2_survive(parameters: dict[str, Any]) -> None:
     assert through_query("ec2", "AuthorizeSecurityGroupIngress", parameters) == parameters
 
 
-@given(st.dictionaries(st.text(max_size=30), st.text(max_size=10), max_size=8))
+NAMES = st.lists(
+    st.sampled_from(
+        ["ActionNames", "member", "ContextEntries", "Tags", "entry", "1", "9" * 5000, ""]
+    ),
+    max_size=6,
+).map(".".join)
+
+
+@given(st.dictionaries(st.one_of(NAMES, st.text(max_size=30)), st.text(max_size=10), max_size=8))
 def test_any_form_is_taken_apart(form: dict[str, str]) -> None:
     for service, name in (("iam", "SimulatePrincipalPolicy"), ("sts", "AssumeRole")):
         shape = MODELS.operation(service, name).input_shape
