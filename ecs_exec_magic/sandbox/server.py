@@ -148,7 +148,7 @@ class Server:
 
     async def start(self, port: int, *, seed: bool) -> None:
         """Listen on a port of 127.0.0.1, a free one for 0."""
-        self.account.warm()
+        self.account.warm(self.world.region)
         if seed:
             await self.world.seed()
         app = web.Application(client_max_size=_MAX_BODY)
