@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from .api import ApiError
 from .awslogs import AwsLogs, LogError, LogTarget
-from .ecs.model import AwsVpc, State
+from .ecs.model import AwsVpc
 from .ecs.roles import check_roles
 from .ecs.scheduler import Scheduler
+from .ecs.state import State
 from .seed import connect, seed
 from .standins import Account, Authorizer, ContainerSpec, Network, Pod, PodError, seed_roles
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from ..api import Caller
     from ..world import World
     from .definition import TaskDefinition
-    from .model import Cluster, Instance, Launch, Region, Task
+    from .model import Cluster, Instance, Launch, Task
+    from .state import Region
 
 __all__ = ["TaskOperations"]
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ecs_exec_magic.sandbox.ecs.deployment import Deployment, Service
-from ecs_exec_magic.sandbox.ecs.model import Launch, Region, Task
+from ecs_exec_magic.sandbox.ecs.model import Launch, Task
 from ecs_exec_magic.sandbox.ecs.scheduler import Scheduler
+from ecs_exec_magic.sandbox.ecs.state import Region
 
 
 class FakeWorld:
