@@ -115,13 +115,18 @@ class AwsLogs:
     async def open(self, target: LogTarget, role_arn: str | None, group_arn: str) -> None:
         """Make the stream, as the driver does before the container starts.
 
+        Args:
+            target: which.
+            role_arn: the execution role; without one the instance's own role counts, which may.
+            group_arn: of the log group.
+
         Raises:
             LogError: the group is missing, or the execution role may not write to it.
         """
         from botocore.exceptions import ClientError
 
         actions = ["logs:CreateLogStream", *(["logs:CreateLogGroup"] if target.create else [])]
-        for action in actions:
+        for action in actions if role_arn else ():
             if not await self._authorizer.role_allows(role_arn, action, f"{group_arn}:*"):
                 raise LogError(
                     "ResourceInitializationError: failed to validate logger args: create stream "

@@ -17,7 +17,8 @@ from .iam.starter import EXECUTION_ROLE, TASK_ROLE
 
 if TYPE_CHECKING:
     from .ecs.deployment import Deployment
-    from .ecs.model import AwsVpc, Cluster, Region, Task
+    from .ecs.model import AwsVpc, Cluster, Task
+    from .ecs.state import Region
 
 __all__ = ["connect", "seed"]
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from . import image as images
 from .api import ApiError
 from .awslogs import AwsLogs, LogError, LogTarget
-from .ecs.model import AwsVpc, State
+from .ecs.model import AwsVpc
+from .ecs.roles import check_roles
 from .ecs.scheduler import Scheduler
+from .ecs.state import State
 from .iam import seed_roles
 from .pods import ContainerSpec, Pod, PodError
 from .seed import connect, seed
@@ -90,9 +92,10 @@ class World:
         subnets, groups = await self.network.defaults(self.region)
         connect(tasks, AwsVpc(tuple(subnets), tuple(groups), public=True))
         for task in tasks:
-            await self.attach(task)
-            await self._open_logs(task)
-            await self._start_pod(task)
+            if task.desired == "RUNNING":
+                await self.attach(task)
+                await self._open_logs(task)
+                await self._start_pod(task)
 
     async def settled(self) -> None:
         """Wait until what the account begins with has its addresses and ports."""
@@ -158,6 +161,8 @@ class World:
 
     async def _start(self, task: Task) -> None:
         try:
+            if task.deployment is not None:  # RunTask has looked already
+                await check_roles(self, task.cluster.region.name, task.launch)
             await self.attach(task)
             await asyncio.sleep(self.pace.transition)
             if task.desired == "STOPPED":
@@ -178,8 +183,7 @@ class World:
         except LogError as error:
             self.stop_task(task, str(error), "TaskFailedToStart")
         except ApiError as error:
-            reason = f"Unexpected EC2 error while attempting to create network interface: {error}"
-            self.stop_task(task, reason, "TaskFailedToStart")
+            self.stop_task(task, error.message, "TaskFailedToStart")
         else:
             await self._run(task)
 

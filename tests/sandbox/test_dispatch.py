@@ -13,7 +13,7 @@ from ecs_exec_magic.sandbox.account import Account
 from ecs_exec_magic.sandbox.api import Api, ApiError, Caller, Reply, operation
 from ecs_exec_magic.sandbox.faults import Counters, Faults
 from ecs_exec_magic.sandbox.front import Received
-from ecs_exec_magic.sandbox.identity import Identities
+from ecs_exec_magic.sandbox.iam import Identities
 
 
 class Ecs:

@@ -58,7 +58,7 @@ def normalise(given: dict[str, Any], account_iam: str) -> dict[str, Any]:
     if not family:
         raise _refused("Family should not be null or empty.")
     if not _NAME.fullmatch(family):
-        raise _refused("Family contains invalid characters." if len(family) <= 255 else "Too long.")
+        raise _refused("Family contains invalid characters.")
     for name, unit in (("cpu", "vCPU"), ("memory", "GB")):
         if document.get(name):
             document[name] = _size(document[name], name, unit)

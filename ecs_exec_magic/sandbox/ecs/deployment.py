@@ -124,4 +124,6 @@ class Service:
         configuration = self.options.get("deploymentConfiguration", {})
         least = configuration.get("minimumHealthyPercent", 100)
         most = configuration.get("maximumPercent", 200)
-        return -(-self.desired * least // 100), max(self.desired * most // 100, 1)
+        return min(-(-self.desired * least // 100), self.desired), max(
+            self.desired * most // 100, 1
+        )

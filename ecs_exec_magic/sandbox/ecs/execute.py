@@ -138,7 +138,12 @@ class ExecuteOperations:
         await self._world.authorizer.check(caller, "ecs:ExecuteCommand", resource, context)
 
     async def _connects(self, task: Task) -> bool:
-        """Whether the task role lets the agent hold its channels."""
+        """Whether the task role lets the agent hold its channels.
+
+        Without one the role of the container instance counts, which may.
+        """
+        if task.launch.role_arn is None and task.instance is not None:
+            return True
         for name in _CHANNELS:
             action = f"ssmmessages:{name}"
             if not await self._world.authorizer.role_allows(task.launch.role_arn, action):

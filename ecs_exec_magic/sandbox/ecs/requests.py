@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from .definition import TaskDefinition
     from .deployment import Service
-    from .model import Cluster, Region, Task
+    from .model import Cluster, Task
+    from .state import Region
 
 __all__ = [
     "check_name",

@@ -115,8 +115,8 @@ class Scheduler:
             service.desired = sum(i.status == "ACTIVE" for i in instances)
         service.primary.desired = service.desired
         self._stop_surplus(service)
-        self._start_missing(service, again)
         self._stop_old(service)
+        self._start_missing(service, again)
         self._finish(service)
 
     def _drain(self, service: Service) -> None:
@@ -234,8 +234,6 @@ class Scheduler:
             idle = [t for t in alive if t.status != "RUNNING"]
             running = sum(d.running() for d in service.deployments)
             spare = max(0, running - least)
-            if service.primary.running() >= service.desired:
-                spare = len(alive)
             self._stop(service, deployment, idle + [t for t in alive if t not in idle][:spare])
 
     def _finish(self, service: Service) -> None:

@@ -130,8 +130,9 @@ class ServiceOperations:
         return {"service": service_view(service, tags=True)}
 
     @operation("DeleteService")
-    def op_delete_service(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    async def op_delete_service(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Drain a service; one that still wants tasks must be forced."""
+        await self._world.settled()
         cluster = self._cluster(given, caller)
         service = find_service(cluster, given["service"])
         if service.status == "INACTIVE":

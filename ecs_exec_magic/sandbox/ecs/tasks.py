@@ -21,6 +21,7 @@ from .requests import (
     page,
     tags_of,
 )
+from .roles import check_roles
 from .task_view import task_view
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from ..api import Caller
     from ..world import World
     from .definition import TaskDefinition
-    from .model import Cluster, Instance, Launch, Region, Task
+    from .model import Cluster, Instance, Launch, Task
+    from .state import Region
 
 __all__ = ["TaskOperations"]
 
+_TOKENS = 1000  # client tokens that are remembered
 _NOT_FOUND = "The referenced task was not found."
 
 
@@ -83,6 +86,8 @@ class TaskOperations:
             tasks.append(region.add_task(cluster, launch, tags=tags, instance=instance))
         if token:
             region.requests[cluster.name, token] = (_fingerprint(given), tasks)
+            if len(region.requests) > _TOKENS:  # boto3 sends one with every call
+                region.requests.pop(next(iter(region.requests)))
         return {"tasks": await self._begin(tasks), "failures": failures}
 
     @operation("StartTask")
@@ -140,6 +145,8 @@ class TaskOperations:
     async def _begin(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """Give new tasks their interfaces, show them, and let them live."""
         try:
+            for task in tasks[:1]:
+                await check_roles(self._world, task.cluster.region.name, task.launch)
             for task in tasks:
                 await self._world.attach(task)
         except ApiError:

@@ -106,7 +106,7 @@ class Roles:
     """Allows all but one action, and remembers what was asked."""
 
     def __init__(self, denied: str) -> None:
-        self.enabled = True
+        self.enabled = False
         self.denied = denied
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
 

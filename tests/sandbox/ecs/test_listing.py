@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecs_exec_magic.sandbox.api import ApiError
-from ecs_exec_magic.sandbox.ecs.model import Cluster, Launch, Region, Task
+from ecs_exec_magic.sandbox.ecs.model import Cluster, Launch, Task
 from ecs_exec_magic.sandbox.ecs.requests import page
+from ecs_exec_magic.sandbox.ecs.state import Region
 from ecs_exec_magic.sandbox.ecs.tasks import TaskOperations
 from ecs_exec_magic.sandbox.world import World
 

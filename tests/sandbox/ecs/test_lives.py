@@ -37,7 +37,8 @@ class Network:
         self.works = works
 
     async def attach(self, region: str, subnets: Any, groups: Any, public: bool) -> Any:
-        await asyncio.sleep(0)
+        for _ in range(Pod.steps):
+            await asyncio.sleep(0)
         if not self.works:
             raise ApiError("InvalidParameterException", "The subnet is gone.")
         self.held += 1
@@ -140,7 +141,11 @@ def happen(world: World, task: Task, event: str) -> None:
     if event == "stop":
         world.stop_task(task, "enough")
     elif Pod.made:
+        container = task.container(event)
+        assert container is not None
+        ended, code = container.status == "STOPPED", container.exit_code
         Pod.made[0].on_exit(event, 3)
+        assert container.exit_code == (code if ended else 3), "an end is not rewritten"
 
 
 def check_end(task: Task, network: Network, events: list[Any], *, broken: bool) -> None:

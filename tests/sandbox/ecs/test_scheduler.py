@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ecs_exec_magic.sandbox.ecs.deployment import Deployment, Service
-from ecs_exec_magic.sandbox.ecs.model import Launch, Region, Task
+from ecs_exec_magic.sandbox.ecs.model import Launch, Task
 from ecs_exec_magic.sandbox.ecs.scheduler import Scheduler
+from ecs_exec_magic.sandbox.ecs.state import Region
 
 
 class FakeWorld:
@@ -56,14 +57,16 @@ class Machine(RuleBasedStateMachine):
 
     def look(self) -> None:
         """Let the scheduler act, and hold it to its bounds."""
-        before = self.running()
+        before, there = self.running(), self.alive()
         self.scheduler.changed(self.service)
         self.scheduler.catch_up()
         least, most = self.service.bounds()
-        alive = [t for d in self.service.deployments for t in d.alive()]
         if self.service.status == "ACTIVE":
-            assert len(alive) <= max(most, before) or len(alive) <= most
+            assert self.alive() <= max(most, there), "it started too many"
             assert self.running() >= min(before, least), "it stopped what had to stay healthy"
+
+    def alive(self) -> int:
+        return sum(len(d.alive()) for d in self.service.deployments)
 
     def running(self) -> int:
         return sum(d.running() for d in self.service.deployments)
@@ -109,6 +112,13 @@ class Machine(RuleBasedStateMachine):
         self.look()
 
     @precondition(lambda self: self.service.status == "ACTIVE")
+    @rule(percent=st.sampled_from([(0, 100), (0, 200), (50, 100), (100, 300)]))
+    def has_other_bounds(self, percent: tuple[int, int]) -> None:
+        names = ("minimumHealthyPercent", "maximumPercent")
+        self.service.options["deploymentConfiguration"] = dict(zip(names, percent, strict=True))
+        self.look()
+
+    @precondition(lambda self: self.service.status == "ACTIVE")
     @rule()
     def deploys(self) -> None:
         self.service.deploy(Launch(self.definition, exec_enabled=True))
@@ -128,6 +138,9 @@ class Machine(RuleBasedStateMachine):
             self.scheduler.wake(tasks[0])
             self.look()
         self.look()
+        least, most = self.service.bounds()
+        if self.service.status == "ACTIVE" and least == most and self.service.desired:
+            return  # no room to replace anything: so it stays, on AWS too
         if self.service.status == "ACTIVE":
             assert self.running() == self.service.desired
             assert len(self.service.deployments) == 1
