@@ -17,8 +17,8 @@ __all__ = ["UnshareRuntime"]
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
-_WAIT = "trap '' CHLD; exec >/dev/null 2>&1; read forever"
-"""As process 1: orphans vanish by themselves."""
+_WAIT = "exec 3<&0 >/dev/null 2>&1; cat <&3 & wait $!"
+"""As process 1: until the end of its input, and whatever ends meanwhile is waited for too."""
 
 
 def _script(layout: Layout, hostname: str, read_only: bool) -> str:

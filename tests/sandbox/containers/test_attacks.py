@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecs_exec_magic.sandbox.containers import StartError
+from ecs_exec_magic.sandbox.containers import Process, StartError
 from ecs_exec_magic.sandbox.pods import Pod
 from ecs_exec_magic.sandbox.runtimes import LocalRuntime, ProcessRuntime
 
@@ -56,7 +56,11 @@ async def test_a_spawn_that_nobody_waits_for_is_ended(rung: LocalRuntime, tmp_pa
             for _ in range(count):
                 await asyncio.sleep(0)
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            (result,) = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(result, Process):  # it was faster
+                await container.kill(result, signal.SIGKILL)
+                for handle in result.files:
+                    os.close(handle)
         assert await sh(container, "echo on") == "on\n"
         await until(lambda: not marked(marker))
     finally:
@@ -121,7 +125,7 @@ async def test_a_killed_helper_is_noticed(rung: LocalRuntime, tmp_path: Path, vi
             assert exits == [("c", 137)]
     finally:
         codes = await pod.stop(0)
-    assert codes["c"] == 137 and list(tmp_path.iterdir()) == []
+    assert codes["c"] in ((137,) if exits else (137, 143)) and list(tmp_path.iterdir()) == []
 
 
 ODD = st.text(st.characters(exclude_categories=[]), max_size=20)
