@@ -118,7 +118,8 @@ async def test_isolation(runtime: str) -> None:
     assert int(lines[-1]) < 10
 
 
-def test_refusals() -> None:
+def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
     for runtime in ("docker", "podman", "nonsense"):
         with pytest.raises(SandboxUnavailable) as caught:
             package.start(runtime=runtime)
@@ -130,7 +131,7 @@ def test_refusals() -> None:
 def test_no_isolation_names_bubblewrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SandboxUnavailable, match="install bubblewrap"):
-        package.start()
+        package.start(runtime="bwrap")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -158,6 +159,7 @@ def test_command_line_refuses_in_one_line() -> None:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "DOCKER_HOST": "unix:///nonesuch/docker.sock"},
     )
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and "bwrap" in done.stderr

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ecs_exec_magic.sandbox.api import ApiError
-from ecs_exec_magic.sandbox.containers import Container, StartError
 from ecs_exec_magic.sandbox.damage import OutputFilter
-from ecs_exec_magic.sandbox.image import IMAGES, Layout
 from ecs_exec_magic.sandbox.kms import KeyStore
 from ecs_exec_magic.sandbox.outbox import Outbox
-from ecs_exec_magic.sandbox.runtimes import Enclosure, ProcessRuntime
 from ecs_exec_magic.sandbox.words import SplitError, split
 
 
@@ -136,29 +130,3 @@ def test_kms_context_must_agree() -> None:
     with pytest.raises(ApiError, match="IncorrectKeyException"):
         store.decrypt(blob, {"a": "1", "b": "2"}, other.key_id)
     assert "material" not in repr(key)
-
-
-def test_a_container_whose_start_nobody_waits_for_is_still_stopped(tmp_path: Path) -> None:
-    closed = []
-
-    class Slow(ProcessRuntime):
-        def enclose(self, layout: Layout, hostname: str) -> Enclosure:
-            time.sleep(0.2)
-            return Watched()
-
-    class Watched(Enclosure):
-        def close(self) -> None:
-            closed.append(True)
-
-    async def go() -> None:
-        container = Container(
-            tmp_path / "root", IMAGES["worker"], Slow(), hostname="h", address="1", environment={}
-        )
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(container.start(), 0.05)
-        await container.stop()
-        with pytest.raises(StartError, match="stopped"):
-            await container.start()
-
-    asyncio.run(go())
-    assert closed == [True]

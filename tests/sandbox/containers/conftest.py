@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,19 +99,28 @@ def _engine(name: str, directory: Path) -> Iterator[str]:
         finally:
             engine.kill()
             engine.wait()
-            shutil.rmtree(directory, ignore_errors=True)
+            _unmount(directory)  # Podman leaves its storage mounted
+
+
+def _unmount(directory: Path) -> None:
+    places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in reversed(places):
+        if place.startswith(f"{directory}/"):
+            subprocess.run(["umount", "-l", place], check=False)
 
 
 @pytest.fixture(scope="session")
-def docker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def docker_url() -> Iterator[str]:
     """A Docker of our own."""
-    yield from _engine("docker", tmp_path_factory.mktemp("docker"))
+    with tempfile.TemporaryDirectory(prefix="docker-", ignore_cleanup_errors=True) as directory:
+        yield from _engine("docker", Path(directory))
 
 
 @pytest.fixture(scope="session")
-def podman_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def podman_url() -> Iterator[str]:
     """A Podman of our own."""
-    yield from _engine("podman", tmp_path_factory.mktemp("podman"))
+    with tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as directory:
+        yield from _engine("podman", Path(directory))
 
 
 @pytest.fixture(params=ENGINES)

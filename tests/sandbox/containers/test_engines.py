@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,6 @@ async def test_a_task_of_several_containers(engine: Runtime, tmp_path: Path) -> 
         codes = await pod.stop(1)
     assert codes == {"web": 0, "main": 7, "ro": 137, "side": 143}
     assert left(engine) == [] and exits == [("main", 7)]
-    with pytest.raises(OSError):
-        await fetch(80 if not pod.host_ports else 0)
 
 
 async def test_commands(engine: Runtime, tmp_path: Path) -> None:
@@ -107,9 +106,9 @@ async def test_a_terminal_and_signals(engine: Runtime, tmp_path: Path) -> None:
         env = {**container.environment(), "TERM": "xterm-256color"}
         process = await container.spawn(["sh", "-c", script], env, "terminal")
         await process.resize(33, 99)
-        os.write(process.files[0], b"\x10\x11typed\n")  # what an engine would detach at
+        os.write(process.files[0], b"\x10typed\n")  # what an engine would detach at
         data = await read_all(process.files[0])
-        assert b"33 99\r\ngot \x10\x11typed xterm-256color\r\n" in data
+        assert b"33 99\r\ngot \x10typed xterm-256color\r\n" in data
         assert os.waitstatus_to_exitcode(await process.ended) == 5
 
         process = await container.spawn(["sleep", marker], env, "terminal")
@@ -196,6 +195,14 @@ def client(engine_name: str) -> Iterator[ecs.Client]:
         yield ecs.connect(session=session, endpoint_url=sandbox.url)
 
 
+def vanishes(marker: str) -> None:
+    """Wait until no process has the marker."""
+    deadline = time.monotonic() + 20
+    while marked(marker):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_our_client_is_exact_on_an_engine(client: ecs.Client) -> None:
     target = client.target("demo/worker")
     every = target.run(["printf", "".join(f"\\{n:03o}" for n in range(256)) * 20])
@@ -208,8 +215,8 @@ def test_our_client_is_exact_on_an_engine(client: ecs.Client) -> None:
         target.run(f"echo early; sleep {marker}", timeout=1)
     result = caught.value.result
     assert result.stdout == "early\n" and result.timed_out
-    assert marked(marker) == []
-    for event in target.stream(f"echo up; exec sleep {marker}"):
-        assert event.data == b"up\n"
-        break  # closing the iterator is the interrupt
-    assert marked(marker) == []
+    vanishes(marker)
+    stream = target.stream(f"echo up; exec sleep {marker}")
+    assert next(stream).data == b"up\n"
+    stream.close()  # the interrupt
+    vanishes(marker)
