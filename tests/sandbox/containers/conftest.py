@@ -23,6 +23,8 @@ from ecs_exec_magic.sandbox.runtimes import (
     choose,
 )
 
+from .helpers import marked
+
 ISOLATED = ["bwrap", "unshare"]
 ENGINES = ["docker", "podman"]
 
@@ -99,6 +101,8 @@ def _engine(name: str, directory: Path) -> Iterator[str]:
         finally:
             engine.kill()
             engine.wait()
+            for pid in marked(f"{directory}/"):  # Podman's monitors stay for five minutes
+                os.kill(int(pid), signal.SIGKILL)
             _unmount(directory)  # Podman leaves its storage mounted
 
 
