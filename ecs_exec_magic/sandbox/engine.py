@@ -356,6 +356,19 @@ def _sockets(name: str) -> list[str]:
     return named or [f"unix://{path}" for path in usual if Path(path).is_socket()]
 
 
+def _refuses(url: str) -> str:
+    """Why nothing answers at a socket, empty when something does; the SDK would not close its."""
+    parts = urlsplit(url)
+    unix = parts.scheme == "unix"
+    with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as made:
+        made.settimeout(_PROBE_LIMIT)
+        try:
+            made.connect(parts.path if unix else (parts.hostname or "", parts.port or 2375))
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or str(error)
+    return ""
+
+
 def connect(name: str, pull: bool) -> EngineRuntime:
     """Return the engine of this name that answers.
 
@@ -378,6 +391,10 @@ def connect(name: str, pull: bool) -> EngineRuntime:
     for url in _sockets(name):
         if urlsplit(url).scheme not in ("unix", "tcp") or os.environ.get("DOCKER_TLS_VERIFY"):
             reasons.append(f"{url}: only unix:// and plain tcp:// can be used")
+            continue
+        refusal = _refuses(url)
+        if refusal:
+            reasons.append(f"{url}: {refusal}")
             continue
         client = docker.DockerClient(url, version=_API, timeout=_PROBE_LIMIT)
         try:

@@ -213,7 +213,9 @@ class EngineContainer(Container):
 
         try:
             if self._shell:
-                process = await self._exec(["sh", "-c", _RUN, "sh", *argv], argv, env, mode)
+                # On two streams the engine would not keep the order of what was written.
+                script = _RUN.replace('"$@"', '"$@" 2>&1') if mode == "merged" else _RUN
+                process = await self._exec(["sh", "-c", script, "sh", *argv], argv, env, mode)
                 if process is not None:
                     return process
                 self._shell = False

@@ -287,7 +287,10 @@ class LocalContainer(Container):
         status = await main.ended
         if self._link is not None:
             self._link.hang_up()
-        await asyncio.gather(*pumps)
+        _, held = await asyncio.wait(pumps, timeout=_END_LIMIT)
+        for pump in held:  # a process that got away has its output open
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
         code = os.waitstatus_to_exitcode(status)
         code = code if code >= 0 else 128 - code
         if not self._stopped:

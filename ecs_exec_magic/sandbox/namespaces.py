@@ -17,13 +17,15 @@ __all__ = ["UnshareRuntime"]
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
+_WAIT = "exec 3<&0 >/dev/null 2>&1; cat <&3 & wait $!"
+"""As process 1: until the end of its input, and whatever ends meanwhile is waited for too."""
+
 
 def _script(layout: Layout, hostname: str, read_only: bool) -> str:
     """Shell commands that turn fresh namespaces into a container; any failure ends them."""
     root = shlex.quote(str(layout.root))
     lines = [
         "set -e",
-        "trap '' CHLD",  # as process 1: orphans vanish by themselves
         "mount --make-rprivate /",
         f"mount --bind {root} {root}",
     ]
@@ -55,7 +57,7 @@ def _script(layout: Layout, hostname: str, read_only: bool) -> str:
         "umount -l .old",
         *(["mount -o remount,bind,ro /"] if read_only else ["rmdir .old"]),
         "echo ready",
-        "exec /bin/sh -c 'exec >/dev/null 2>&1; read forever'",  # `ps` shows no script
+        f"exec /bin/sh -c {shlex.quote(_WAIT)}",  # `ps` shows no script
     ]
     return "\n".join(lines)
 

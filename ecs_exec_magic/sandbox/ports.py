@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING
 
 from .containers import StartError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Awaitable, Callable
 
 __all__ = ["PortProxy"]
@@ -35,8 +35,11 @@ class PortProxy:
 
     async def start(self) -> int:
         """Listen on a free port of 127.0.0.1 and return it."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return int(self._server.sockets[0].getsockname()[1])
+        listener = socket.create_server(("127.0.0.1", 0))
+        # In two steps: one who is cancelled in the second still has what to close.
+        self._server = await asyncio.start_server(self._accept, sock=listener, start_serving=False)
+        await self._server.start_serving()
+        return int(listener.getsockname()[1])
 
     async def stop(self) -> None:
         """Stop listening and cut every connection."""

@@ -30,9 +30,9 @@ _PROGRAMS = (
     "sh bash cat ls cp mv rm mkdir rmdir ln chmod chown touch stat readlink realpath mktemp df du "
     "dd echo printf test true false sleep date env printenv id whoami hostname uname nproc tty "
     "stty head tail tac wc sort uniq cut tr tee paste join comm nl fold split csplit od base64 "
-    "cksum md5sum sha1sum sha256sum sha512sum seq shuf expr basename dirname pwd yes timeout nice nohup "
-    "grep egrep fgrep sed awk find xargs diff cmp tar gzip gunzip zcat ps kill pgrep pkill free "
-    "uptime top script mkfifo truncate dash setsid flock getent which curl nginx more less"
+    "cksum md5sum sha1sum sha256sum sha512sum seq shuf expr basename dirname pwd yes timeout nice "
+    "nohup grep egrep fgrep sed awk find xargs diff cmp tar gzip gunzip zcat ps kill pgrep pkill "
+    "free uptime top script mkfifo truncate dash setsid flock getent which curl nginx more less"
 ).split()
 _PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 _NEEDED = ("sh", "cat", "sleep")

@@ -251,6 +251,8 @@ def _run_child(
     files: tuple[int, int, int], executable: str, request: dict[str, Any], terminal: bool
 ) -> None:
     """In the child: become the command. Returns only by an exception."""
+    if sys.platform == "linux":  # should even this helper be killed
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.setsid() if terminal else os.setpgid(0, 0)
     for target, source in enumerate(files):
         os.dup2(source, target)

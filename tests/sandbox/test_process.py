@@ -117,7 +117,8 @@ async def test_isolation(runtime: str) -> None:
     assert int(lines[-1]) < 10
 
 
-def test_refusals() -> None:
+def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
     for runtime in ("docker", "podman", "nonsense"):
         with pytest.raises(SandboxUnavailable) as caught:
             package.start(runtime=runtime)
@@ -129,7 +130,7 @@ def test_refusals() -> None:
 def test_no_isolation_names_bubblewrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SandboxUnavailable, match="install bubblewrap"):
-        package.start()
+        package.start(runtime="bwrap")
 
 
 def test_empty_and_plain_output(tmp_path: Path) -> None:

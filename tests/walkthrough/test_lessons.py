@@ -181,8 +181,8 @@ def test_the_task_role_may_not_open_the_channel(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A minute is what an agent that has just started may need; here it would never come.
-    monkeypatch.setattr(sessions, "_RETRY", sessions.Retry(window=1.0))
-    monkeypatch.setitem(sessions.start_exec.__kwdefaults__, "retry", sessions._RETRY)
+    defaults = {**(sessions.start_exec.__kwdefaults__ or {}), "retry": sessions.Retry(window=1.0)}
+    monkeypatch.setattr(sessions.start_exec, "__kwdefaults__", defaults)
     task = account.task(role=account.new_role())
     assert account.agent(task)["lastStatus"] == "RUNNING"  # it runs, and reaches nobody
     words = refused(account, "TargetNotConnectedException", task)

@@ -43,7 +43,9 @@ class AccountLike(Protocol):
 
     account_id: str
 
-    async def call(self, service: str, operation: str, region: str, **parameters: Any) -> Any: ...
+    async def call(
+        self, service: str, operation: str, region: str, /, **parameters: Any
+    ) -> Any: ...
 
     def known_key(self, access_key: str, /) -> KnownKeyLike | None: ...
 
