@@ -24,6 +24,8 @@ from .runtimes import SandboxUnavailable, choose
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from .runtimes import Runtime
+
 __all__ = ["Sandbox", "start"]
 
 _NOT_ISOLATED = "runtime process isolates nothing: commands run as you, on this machine"
@@ -71,6 +73,7 @@ class Sandbox:
         self.secret = secrets.token_urlsafe(32)
         self.on_stop: Callable[[], object] | None = None
         self._began = time.monotonic()
+        self._containers: Runtime | None = None
         self._home = Home()
         self._stopped = False
         self._loop = asyncio.new_event_loop()
@@ -101,10 +104,13 @@ class Sandbox:
             self._chaos = Chaos(self._server.gateway, self._server.stop_task)
         except BaseException as error:
             self._loop.close()
+            if self._containers is not None:
+                self._containers.close()
             self._home.close()
-            if isinstance(error, ModuleNotFoundError) and error.name == "aiohttp":
+            if isinstance(error, ModuleNotFoundError) and error.name in ("aiohttp", "moto"):
                 raise SandboxUnavailable(
-                    "the practice cluster needs aiohttp: pip install 'ecs-exec-magic[sandbox]'"
+                    f"the practice cluster needs {error.name}: "
+                    "pip install 'ecs-exec-magic[sandbox]'"
                 ) from None
             raise
         self._thread.start()
@@ -142,6 +148,11 @@ class Sandbox:
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
         }
+
+    @property
+    def account_id(self) -> str:
+        """The number of its account; further ones in the same process have other numbers."""
+        return self._server.account.account_id
 
     def status(self) -> dict[str, Any]:
         """What runs, in plain values."""
@@ -191,7 +202,8 @@ class Sandbox:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
-            self._containers.close()
+            if self._containers is not None:
+                self._containers.close()
             self._home.close()
 
     def __enter__(self) -> Sandbox:

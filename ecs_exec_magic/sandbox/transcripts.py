@@ -55,7 +55,7 @@ class Account(Protocol):
     account_id: str
 
     async def call(
-        self, service: str, operation: str, region: str, **parameters: Any
+        self, service: str, operation: str, region: str, /, **parameters: Any
     ) -> dict[str, Any]:
         """Call an AWS API; raises botocore's ClientError."""
 

@@ -18,6 +18,7 @@ class Cluster:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
+        self.account = sandbox.account_id
         session = boto3.Session(
             aws_access_key_id="AKIATEST",
             aws_secret_access_key="secret",

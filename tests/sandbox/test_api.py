@@ -41,7 +41,7 @@ def test_seeded_services(shared: Cluster) -> None:
 def test_seeded_tasks_look_real(shared: Cluster) -> None:
     task = shared.task("web")
     assert re.fullmatch(
-        r"arn:aws:ecs:us-east-1:123456789012:task/demo/[0-9a-f]{32}", task["taskArn"]
+        rf"arn:aws:ecs:us-east-1:{shared.account}:task/demo/[0-9a-f]{{32}}", task["taskArn"]
     )
     assert task["enableExecuteCommand"] and task["platformVersion"] == "1.4.0"
     assert [c["name"] for c in task["containers"]] == ["nginx", "sidecar"]
@@ -112,9 +112,9 @@ def test_regions_and_identity(shared: Cluster) -> None:
     )
     assert there.list_clusters()["clusterArns"] == []
     arn = there.create_cluster(clusterName="there")["cluster"]["clusterArn"]
-    assert arn == "arn:aws:ecs:eu-central-1:123456789012:cluster/there"
+    assert arn == f"arn:aws:ecs:eu-central-1:{shared.account}:cluster/there"
     assert arn not in shared.ecs.list_clusters()["clusterArns"]
-    assert shared.sts.get_caller_identity()["Account"] == "123456789012"
+    assert shared.sts.get_caller_identity()["Account"] == f"{shared.account}"
 
 
 def test_execute_command_refusals(shared: Cluster) -> None:

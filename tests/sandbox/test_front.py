@@ -35,6 +35,7 @@ class Services:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        self.account = cluster.account
         self.sts, self.iam, self.kms, self.s3, self.logs, self.ec2, self.trail = (
             client(cluster, name)
             for name in ("sts", "iam", "kms", "s3", "logs", "ec2", "cloudtrail")
@@ -72,21 +73,21 @@ def get(
 
 def test_identity(aws: Services) -> None:
     me = aws.sts.get_caller_identity()
-    assert me["Arn"] == "arn:aws:iam::123456789012:user/sandbox"
-    assert me["Account"] == "123456789012" and me["UserId"].startswith("AIDA")
+    assert me["Arn"] == f"arn:aws:iam::{aws.account}:user/sandbox"
+    assert me["Account"] == f"{aws.account}" and me["UserId"].startswith("AIDA")
 
 
 def test_keys_that_iam_and_sts_gave_out_are_recognised(aws: Services) -> None:
     aws.iam.create_user(UserName="dev")
     made = aws.iam.create_access_key(UserName="dev")["AccessKey"]["AccessKeyId"]
     seen = client(aws.cluster, "sts", aws_access_key_id=made).get_caller_identity()
-    assert seen["Arn"] == "arn:aws:iam::123456789012:user/dev"
+    assert seen["Arn"] == f"arn:aws:iam::{aws.account}:user/dev"
     trust = {"Version": "2012-10-17", "Statement": []}
     role = aws.iam.create_role(RoleName="ops", AssumeRolePolicyDocument=json.dumps(trust))
     session = aws.sts.assume_role(RoleArn=role["Role"]["Arn"], RoleSessionName="night")
     key = session["Credentials"]["AccessKeyId"]
     seen = client(aws.cluster, "sts", aws_access_key_id=key).get_caller_identity()
-    assert seen["Arn"] == "arn:aws:sts::123456789012:assumed-role/ops/night"
+    assert seen["Arn"] == f"arn:aws:sts::{aws.account}:assumed-role/ops/night"
     assert seen["UserId"].endswith(":night")
     aws.iam.delete_access_key(UserName="dev", AccessKeyId=made)
     seen = client(aws.cluster, "sts", aws_access_key_id=made).get_caller_identity()

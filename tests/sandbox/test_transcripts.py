@@ -51,7 +51,9 @@ class FakeAccount:
         self.fail: dict[str, ClientError] = {}
         self.regions: set[str] = set()
 
-    async def call(self, service: str, operation: str, region: str, **given: Any) -> dict[str, Any]:
+    async def call(
+        self, service: str, operation: str, region: str, /, **given: Any
+    ) -> dict[str, Any]:
         self.regions.add(region)
         await asyncio.sleep(0)
         if operation in self.fail:

@@ -28,6 +28,7 @@ class Ecs:
         # Enums and lengths are the service's to refuse, not this client's.
         self.loose = self.make(parameter_validation=False)
         self.subnets, self.groups = sandbox.call(self.world.network.defaults(REGION))
+        self.account = sandbox.account_id
         self._names = 0
 
     def make(self, region: str = REGION, **config: Any) -> Any:

@@ -19,7 +19,7 @@ def test_create_describe_and_delete(ecs: Ecs) -> None:
     name = ecs.name("cluster")
     made = ecs.client.create_cluster(clusterName=name, tags=[{"key": "team", "value": "a"}])
     cluster = made["cluster"]
-    assert cluster["clusterArn"] == f"arn:aws:ecs:us-east-1:123456789012:cluster/{name}"
+    assert cluster["clusterArn"] == f"arn:aws:ecs:us-east-1:{ecs.account}:cluster/{name}"
     assert cluster["status"] == "ACTIVE" and cluster["tags"] == [{"key": "team", "value": "a"}]
     assert cluster["clusterArn"] in ecs.client.list_clusters()["clusterArns"]
     by_arn = ecs.client.describe_clusters(clusters=[cluster["clusterArn"]])["clusters"][0]
@@ -177,6 +177,6 @@ def test_regions_and_partitions(ecs: Ecs) -> None:
         there = ecs.make(region)
         assert there.list_clusters()["clusterArns"] == []
         arn = there.create_cluster(clusterName="x")["cluster"]["clusterArn"]
-        assert arn == f"arn:{partition}:ecs:{region}:123456789012:cluster/x"
+        assert arn == f"arn:{partition}:ecs:{region}:{ecs.account}:cluster/x"
         assert arn not in ecs.client.list_clusters()["clusterArns"]
         ecs.fails("ClusterNotFoundException", "", ecs.client.list_tasks, cluster=arn)

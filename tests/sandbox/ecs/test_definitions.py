@@ -34,7 +34,7 @@ def test_what_is_registered_comes_back(ecs: Ecs) -> None:
         runtimePlatform={"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"},
         tags=[{"key": "k", "value": "v"}],
     )
-    assert arn == f"arn:aws:ecs:us-east-1:123456789012:task-definition/{family}:1"
+    assert arn == f"arn:aws:ecs:us-east-1:{ecs.account}:task-definition/{family}:1"
     answer = ecs.client.describe_task_definition(taskDefinition=family, include=["TAGS"])
     assert answer["tags"] == [{"key": "k", "value": "v"}]
     seen = answer["taskDefinition"]
@@ -51,7 +51,7 @@ def test_what_is_registered_comes_back(ecs: Ecs) -> None:
     ]
     assert (seen["status"], seen["revision"], seen["pidMode"]) == ("ACTIVE", 1, "task")
     assert seen["ephemeralStorage"] == {"sizeInGiB": 30}
-    assert seen["taskRoleArn"] == "arn:aws:iam::123456789012:role/sandbox-task-role"
+    assert seen["taskRoleArn"] == f"arn:aws:iam::{ecs.account}:role/sandbox-task-role"
     assert seen["compatibilities"] == ["EC2", "FARGATE"]
     names = {a["name"] for a in seen["requiresAttributes"]}
     assert "ecs.capability.task-eni" in names

@@ -44,7 +44,7 @@ def test_the_answer(ecs: Ecs) -> None:
     runtime_id = ecs.task(cluster, arn)["containers"][0]["runtimeId"]
     assert found.target_id == f"ecs:{cluster}_{arn.rpartition('/')[2]}_{runtime_id}"
     assert found.region == "us-east-1"
-    assert found.role_arn == "arn:aws:iam::123456789012:role/sandbox-task-role"
+    assert found.role_arn == f"arn:aws:iam::{ecs.account}:role/sandbox-task-role"
     assert found.logging is None and found.key_id is None
     assert answer["session"]["tokenValue"] not in repr(found)
 

@@ -70,7 +70,7 @@ def enforced(ecs: Ecs) -> Iterator[dict[str, Any]]:
 def test_a_role_that_does_not_trust_ecs(ecs: Ecs, enforced: dict[str, Any]) -> None:
     cluster, definition = ecs.cluster(), ecs.register()
     run = {"cluster": cluster, "definition": definition}
-    text = "ECS was unable to assume the role 'arn:aws:iam::123456789012:role/sandbox-"
+    text = f"ECS was unable to assume the role 'arn:aws:iam::{ecs.account}:role/sandbox-"
     ecs.fails("ClientException", f"{text}task-role'", ecs.run, **run)
     enforced["sandbox-task-role"] = TRUST
     ecs.fails("ClientException", f"{text}execution-role'", ecs.run, **run)

@@ -15,7 +15,7 @@ def resource(ecs: Ecs, kind: str) -> str:
     cluster, definition = ecs.cluster(), ecs.register()
     arn: str
     if kind == "cluster":
-        arn = f"arn:aws:ecs:us-east-1:123456789012:cluster/{cluster}"
+        arn = f"arn:aws:ecs:us-east-1:{ecs.account}:cluster/{cluster}"
     elif kind == "task-definition":
         arn = definition
     elif kind == "task":
@@ -89,7 +89,7 @@ def test_the_limit_counts_those_that_are_there(ecs: Ecs) -> None:
 
 def test_unknown_resources(ecs: Ecs) -> None:
     show = ecs.client.list_tags_for_resource
-    begin = "arn:aws:ecs:us-east-1:123456789012:"
+    begin = f"arn:aws:ecs:us-east-1:{ecs.account}:"
     ecs.fails("ClusterNotFoundException", "", show, resourceArn=f"{begin}cluster/no")
     ecs.fails("ResourceNotFoundException", "task", show, resourceArn=f"{begin}task/demo/no")
     ecs.fails(PARAMETER, "ARN", show, resourceArn="no-arn")

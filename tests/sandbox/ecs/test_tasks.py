@@ -102,13 +102,16 @@ def test_unknown_things(ecs: Ecs) -> None:
     answer = ecs.client.describe_tasks(cluster=cluster, tasks=[missing])
     assert answer["tasks"] == []
     assert answer["failures"] == [
-        {"arn": f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/{missing}", "reason": "MISSING"}
+        {
+            "arn": f"arn:aws:ecs:us-east-1:{ecs.account}:task/{cluster}/{missing}",
+            "reason": "MISSING",
+        }
     ]
     ecs.fails(PARAMETER, "not found", ecs.client.stop_task, cluster=cluster, task=missing)
     ecs.fails(PARAMETER, "[32,36]", ecs.client.describe_tasks, cluster=cluster, tasks=["short"])
     ecs.fails(PARAMETER, "empty", ecs.client.describe_tasks, cluster=cluster, tasks=[])
     ecs.fails(PARAMETER, "100", ecs.client.describe_tasks, cluster=cluster, tasks=[missing] * 101)
-    elsewhere = f"arn:aws:ecs:us-east-1:123456789012:task/other/{missing}"
+    elsewhere = f"arn:aws:ecs:us-east-1:{ecs.account}:task/other/{missing}"
     ecs.fails(PARAMETER, "Your cluster is", ecs.client.stop_task, cluster=cluster, task=elsewhere)
 
 

@@ -100,7 +100,7 @@ class MotoAccount:
             self._clients[service, region] = self._session.client(service, region_name=region)
         return self._clients[service, region]
 
-    async def call(self, service: str, operation: str, region: str, **parameters: Any) -> Any:
+    async def call(self, service: str, operation: str, region: str, /, **parameters: Any) -> Any:
         self.calls.append(operation)
         return getattr(self.client(service, region), operation)(**parameters)
 
