@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -134,25 +134,38 @@ class AwsLogs:
                     "AccessDeniedException: The execution role is not authorized to perform: "
                     f"{action} on resource: {group_arn} : exit status 1"
                 )
-        name = {"logGroupName": target.group}
         try:
-            if target.create:
-                try:
-                    await self._account.call("logs", "create_log_group", target.region, **name)
-                except ClientError as error:
-                    if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
-                        raise
-            await self._account.call(
-                "logs", "create_log_stream", target.region, **name, logStreamName=target.stream
-            )
+            await self._make(target)
         except ClientError as error:
             found = error.response["Error"]
-            if found["Code"] != "ResourceAlreadyExistsException":
-                raise LogError(
-                    "ResourceInitializationError: failed to validate logger args: create stream "
-                    "has been retried 1 times: failed to create Cloudwatch log stream: "
-                    f"{found['Code']}: {found['Message']} : exit status 1"
-                ) from None
+            raise LogError(
+                "ResourceInitializationError: failed to validate logger args: create stream "
+                "has been retried 1 times: failed to create Cloudwatch log stream: "
+                f"{found['Code']}: {found['Message']} : exit status 1"
+            ) from None
+
+    async def _make(self, target: LogTarget) -> None:
+        """Make a stream, and its group only when it is missing and may be made."""
+        from botocore.exceptions import ClientError
+
+        async def call(operation: str, **names: str) -> str:
+            try:
+                await self._account.call(
+                    "logs", operation, target.region, logGroupName=target.group, **names
+                )
+            except ClientError as error:
+                code = str(error.response["Error"]["Code"])
+                may_create = target.create and operation == "create_log_stream"
+                if code == "ResourceNotFoundException" and may_create:
+                    return code
+                if code != "ResourceAlreadyExistsException":
+                    raise
+            return ""
+
+        if await call("create_log_stream", logStreamName=target.stream):
+            await call("create_log_group")
+            target = replace(target, create=False)  # a second time it is an error
+            await call("create_log_stream", logStreamName=target.stream)
 
     def write(self, target: LogTarget, data: bytes) -> None:
         """Take output; it is sent a moment later. Never waits."""
