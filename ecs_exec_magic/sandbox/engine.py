@@ -344,14 +344,14 @@ class EnginePod:
 def _sockets(name: str) -> list[str]:
     given = [os.environ.get("DOCKER_HOST")]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if name == "podman":
+    usual: list[str] = []
+    if name in ("auto", "docker"):
+        usual += ["/var/run/docker.sock", str(Path.home() / ".docker/run/docker.sock")]
+        usual += [f"{runtime}/docker.sock"] if runtime else []
+    if name in ("auto", "podman"):
         given.append(os.environ.get("CONTAINER_HOST"))
-        usual = [f"{runtime}/podman/podman.sock"] if runtime else []
+        usual += [f"{runtime}/podman/podman.sock"] if runtime else []
         usual.append("/run/podman/podman.sock")
-    else:
-        usual = ["/var/run/docker.sock", str(Path.home() / ".docker/run/docker.sock")]
-        if runtime:
-            usual.append(f"{runtime}/docker.sock")
     named = [url for url in given if url]
     return named or [f"unix://{path}" for path in usual if Path(path).is_socket()]
 
@@ -373,7 +373,7 @@ def connect(name: str, pull: bool) -> EngineRuntime:
     """Return the engine of this name that answers.
 
     Args:
-        name: ``docker``, ``podman``, or ``auto`` for what answers at Docker's places.
+        name: ``docker``, ``podman``, or ``auto`` for the first of them.
         pull: whether it may fetch images.
 
     Raises:
@@ -413,7 +413,7 @@ def connect(name: str, pull: bool) -> EngineRuntime:
             client.close()
         else:
             return EngineRuntime(found, engine)
-    which = "Docker" if name == "auto" else name.title()
+    which = "a container engine" if name == "auto" else name.title()
     raise SandboxUnavailable(
         f"{which} does not answer" + (f" ({'; '.join(reasons)})" if reasons else "")
     )

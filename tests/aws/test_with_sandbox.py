@@ -16,6 +16,8 @@ from ecs_exec_magic.aws.sessions import Retry, start_exec, start_noninteractive
 from ecs_exec_magic.aws.targets import find, resolve
 from ecs_exec_magic.aws.tasks import list_clusters, list_services, list_tasks
 from ecs_exec_magic.errors import (
+
+from ..runtimes import WITHOUT_ENGINE
     AccessDenied,
     AgentNotConnected,
     AmbiguousTarget,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[sandbox.Sandbox]:
-    running = sandbox.start(port=0, pace="fast", runtime="auto")
+    running = sandbox.start(port=0, pace="fast", runtime=WITHOUT_ENGINE)
     yield running
     running.stop()
 

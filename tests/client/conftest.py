@@ -14,10 +14,12 @@ from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.client import Client, Target
 from ecs_exec_magic.sandbox import Sandbox
 
+from ..runtimes import WITHOUT_ENGINE
+
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[Sandbox]:
-    with package.start(pace="fast") as sandbox:
+    with package.start(pace="fast", runtime=WITHOUT_ENGINE) as sandbox:
         yield sandbox
 
 

@@ -16,6 +16,8 @@ from ecs_exec_magic.client import Client, Target
 from ecs_exec_magic.results import CommandResult
 from ecs_exec_magic.sandbox import Sandbox
 
+from ..runtimes import WITHOUT_ENGINE
+
 SHELLS = {"dash": "/bin/dash", "bash": "/bin/bash", "ash": "/bin/busybox"}
 WAYS = ("terminal", "terminal+kms", "pipes")
 
@@ -56,7 +58,7 @@ def cluster() -> Iterator[tuple[Sandbox, Client, dict[str, Target]]]:
     """A practice cluster, and a container for each shell."""
     missing = [path for path in SHELLS.values() if shutil.which(path) is None]
     assert not missing, f"these tests need {missing}: apt-get install dash bash busybox-static"
-    with package.start(pace="fast") as sandbox:
+    with package.start(pace="fast", runtime=WITHOUT_ENGINE) as sandbox:
         client = ecs.connect(
             endpoint_url=sandbox.url,
             session=boto3.Session("AKIATEST", "secret", region_name="us-east-1"),

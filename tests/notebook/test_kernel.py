@@ -20,6 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from ecs_exec_magic import demo, sandbox
 
+from ..runtimes import WITHOUT_ENGINE
 from .kernels import Kernel
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ BRIDGES = ("thread", "nest")
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[dict[str, str]]:
-    cluster = sandbox.start(pace="fast")
+    cluster = sandbox.start(pace="fast", runtime=WITHOUT_ENGINE)
     try:
         yield dict(cluster.environment)
     finally:

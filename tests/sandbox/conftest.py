@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,8 @@ import pytest
 
 from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.sandbox import Sandbox
+
+from ..runtimes import WITHOUT_ENGINE
 
 
 class Cluster:
@@ -76,8 +77,8 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def isolation() -> str:
-    """The best isolation of this host."""
-    return "auto" if shutil.which("bwrap") or shutil.which("unshare") else "process"
+    """The best isolation of this host that needs no engine."""
+    return WITHOUT_ENGINE
 
 
 @pytest.fixture(scope="module")

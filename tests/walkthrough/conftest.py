@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,8 +65,3 @@ class Shell:
         """A JSON file, as the CLI's ``file://`` argument."""
         (self.directory / name).write_text(json.dumps(content, indent=2))
         return f"file://{name}"
-
-
-def without_engine() -> str:
-    """The best isolation that needs no engine."""
-    return "bwrap" if shutil.which("bwrap") else "auto"

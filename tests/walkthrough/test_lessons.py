@@ -17,7 +17,7 @@ from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.aws import sessions
 from ecs_exec_magic.sandbox import Sandbox
 
-from .conftest import without_engine
+from ..runtimes import WITHOUT_ENGINE
 from .test_walkthrough import TRUST
 
 CHANNEL = [
@@ -143,8 +143,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Account]:
-    runtime = without_engine()
-    with package.start(pace="fast", runtime=runtime, iam=True) as sandbox:
+    with package.start(pace="fast", runtime=WITHOUT_ENGINE, iam=True) as sandbox:
         yield Account(sandbox)
 
 
@@ -309,8 +308,7 @@ def test_a_third_session_waits_until_one_of_two_has_ended(account: Account) -> N
 
 
 def test_a_session_that_is_idle_for_too_long_ends() -> None:
-    runtime = without_engine()
-    with package.start(pace="fast", runtime=runtime, idle_timeout=2.0) as sandbox:
+    with package.start(pace="fast", runtime=WITHOUT_ENGINE, idle_timeout=2.0) as sandbox:
         session = boto3.Session("AKIATEST", "secret", region_name="us-east-1")
         target = ecs.connect(endpoint_url=sandbox.url, session=session).target("demo/worker")
         with pytest.raises(ecs.SessionLost, match="ended before the command did") as caught:

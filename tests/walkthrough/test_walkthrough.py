@@ -14,7 +14,8 @@ import pytest
 
 from ecs_exec_magic import sandbox as package
 
-from .conftest import Shell, without_engine
+from ..runtimes import WITHOUT_ENGINE
+from .conftest import Shell
 
 REGION = "us-west-2"
 BUCKET = "ecs-exec-demo-output-12345"
@@ -91,8 +92,7 @@ def task_definition(account: str) -> dict[str, Any]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("iam", [False, True], ids=["", "iam"])
 def test_the_whole_walkthrough(tmp_path: Path, iam: bool) -> None:
-    runtime = without_engine()
-    with package.start(pace="fast", runtime=runtime, seed=False, iam=iam) as sandbox:
+    with package.start(pace="fast", runtime=WITHOUT_ENGINE, seed=False, iam=iam) as sandbox:
         walk(Shell(sandbox, tmp_path, REGION))
 
 
