@@ -16,8 +16,6 @@ from ecs_exec_magic.aws.sessions import Retry, start_exec, start_noninteractive
 from ecs_exec_magic.aws.targets import find, resolve
 from ecs_exec_magic.aws.tasks import list_clusters, list_services, list_tasks
 from ecs_exec_magic.errors import (
-
-from ..runtimes import WITHOUT_ENGINE
     AccessDenied,
     AgentNotConnected,
     AmbiguousTarget,
@@ -26,6 +24,8 @@ from ..runtimes import WITHOUT_ENGINE
     MethodUnavailable,
     TargetNotFound,
 )
+
+from ..runtimes import WITHOUT_ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
