@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Sandbox", "start"]
 
-_NOT_ISOLATED = "runtime process isolates nothing: commands run as you, on this machine"
-
 
 class Sandbox:
     """A running practice cluster; a context manager that stops it at the end.
@@ -86,9 +84,7 @@ class Sandbox:
 
             self.runtime = chosen.name
             self._containers = chosen
-            self.warning = getattr(chosen, "warning", "")
-            if chosen.name == "process":
-                self.warning = self.warning or _NOT_ISOLATED
+            self.warning = chosen.warning
             self._server = Server(
                 self._home.path,
                 chosen,

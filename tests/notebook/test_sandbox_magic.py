@@ -235,7 +235,7 @@ def test_a_real_one_from_up_to_down(shell: Any, home: Path) -> None:
     line = run(shell, "%ecs_sandbox up --port 0 --pace fast --runtime process")
     url = os.environ["AWS_ENDPOINT_URL"]
     assert answers(url)
-    assert "warning: runtime process" in line
+    assert "warning: --runtime process" in line
     status = run(shell, "%ecs_sandbox status")
     assert url in status
     assert "process" in status

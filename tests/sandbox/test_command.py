@@ -142,7 +142,7 @@ def test_it_warns_when_nothing_is_isolated(home: Home) -> None:
     child, _ = home.ready()
     child.terminate()
     _, err = child.communicate(timeout=LIMIT)
-    assert err.startswith("ecs-exec-magic sandbox: warning: runtime process")
+    assert err.startswith("ecs-exec-magic sandbox: warning: --runtime process")
 
 
 def test_it_says_what_to_export(home: Home) -> None:

@@ -22,6 +22,17 @@ from .conftest import Cluster
 
 REGION = "us-east-1"
 
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+
 
 def client(cluster: Cluster, service: str, **given: Any) -> Any:
     settings = {"region_name": REGION, "aws_access_key_id": "AKIASANDBOX000000001"} | given
@@ -82,7 +93,7 @@ def test_keys_that_iam_and_sts_gave_out_are_recognised(aws: Services) -> None:
     made = aws.iam.create_access_key(UserName="dev")["AccessKey"]["AccessKeyId"]
     seen = client(aws.cluster, "sts", aws_access_key_id=made).get_caller_identity()
     assert seen["Arn"] == f"arn:aws:iam::{aws.account}:user/dev"
-    trust = {"Version": "2012-10-17", "Statement": []}
+    trust = TRUST
     role = aws.iam.create_role(RoleName="ops", AssumeRolePolicyDocument=json.dumps(trust))
     session = aws.sts.assume_role(RoleArn=role["Role"]["Arn"], RoleSessionName="night")
     key = session["Credentials"]["AccessKeyId"]
@@ -97,7 +108,7 @@ def test_keys_that_iam_and_sts_gave_out_are_recognised(aws: Services) -> None:
 def test_who_am_i_in_iam(aws: Services) -> None:
     me = aws.iam.get_user()["User"]
     assert me["Arn"] == aws.sts.get_caller_identity()["Arn"]
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    trust = json.dumps(TRUST)
     role = aws.iam.create_role(RoleName="asker", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     code, message, status = code_of(
         aws.sts.assume_role, RoleArn=role + "x", RoleSessionName="night"
@@ -114,7 +125,7 @@ def test_who_am_i_in_iam(aws: Services) -> None:
 def test_iam_errors_and_managed_policies(aws: Services) -> None:
     with pytest.raises(aws.iam.exceptions.NoSuchEntityException):
         aws.iam.get_role(RoleName="nobody")
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    trust = json.dumps(TRUST)
     aws.iam.create_role(RoleName="execution", AssumeRolePolicyDocument=trust)
     with pytest.raises(aws.iam.exceptions.EntityAlreadyExistsException):
         aws.iam.create_role(RoleName="execution", AssumeRolePolicyDocument=trust)

@@ -113,7 +113,7 @@ async def test_isolation(runtime: str) -> None:
         async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
             lines = (await client.finish()).payload().decode().split()
     expected = ["0", "readonly", "guarded", "nomount", "writable", "hidden"]
-    assert lines[0].startswith("ip-10-0-") and lines[1:-1] == expected
+    assert lines[0].startswith("ip-172-31-") and lines[1:-1] == expected
     assert int(lines[-1]) < 10
 
 

@@ -22,6 +22,17 @@ from .conftest import Cluster
 
 CALLER = Caller("AKIAX", "us-east-1", "arn:aws:iam::123456789012:user/dev", "123456789012")
 
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+
 
 def client(cluster: Cluster, service: str, region: str = "us-east-1") -> Any:
     return boto3.client(
@@ -95,7 +106,7 @@ def test_secrets_are_in_no_event(own: Cluster) -> None:
     iam.create_user(UserName="dev")
     made = iam.create_access_key(UserName="dev")["AccessKey"]
     iam.create_login_profile(UserName="dev", Password="hunter2-hunter2")
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    trust = json.dumps(TRUST)
     arn = iam.create_role(RoleName="ops", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     session = sts.assume_role(RoleArn=arn, RoleSessionName="night")["Credentials"]
     target = own.target()
@@ -121,7 +132,7 @@ def test_secrets_are_in_no_event(own: Cluster) -> None:
 
 def test_who_called_and_what_failed(own: Cluster) -> None:
     iam, sts = client(own, "iam"), client(own, "sts")
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    trust = json.dumps(TRUST)
     arn = iam.create_role(RoleName="ops", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     session = sts.assume_role(RoleArn=arn, RoleSessionName="night")["Credentials"]
     logs = boto3.client(
