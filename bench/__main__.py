@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from . import channel, command
+from . import channel, command, crowd
 
 if __name__ == "__main__":
     channel.main()
     command.main()
+    crowd.main()
