@@ -30,7 +30,8 @@ _ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 def refusal(place: str) -> str:
     """One line for a client that wants to be led where the cluster does not lead."""
-    return f"{place[:260]} is not AWS's; the practice cluster leads nowhere else\n"
+    shown = place[:260].encode("ascii", "backslashreplace").decode()
+    return f"{shown} is not AWS's; the practice cluster leads nowhere else\n"
 
 
 def origin_form(target: str, port: int) -> str | None:

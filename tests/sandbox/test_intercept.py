@@ -8,8 +8,8 @@ import socket
 import ssl
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.sandbox import Sandbox
 from ecs_exec_magic.sandbox.authority import Authority, is_aws
-from ecs_exec_magic.sandbox.intercept import Listener, origin_form
+from ecs_exec_magic.sandbox.intercept import Listener, origin_form, refusal
 
 REGION = "us-west-2"
 KMS = "kms.us-west-2.amazonaws.com"
@@ -284,11 +284,18 @@ def test_nothing_leads_elsewhere(practice: Sandbox, place: str) -> None:
     assert f"Content-Length: {len(body)}".encode() in head
 
 
-@pytest.mark.parametrize("place", ["http://example.com/", "http://127.0.0.1:1/", "http://a@b/"])
+@pytest.mark.parametrize(
+    "place",
+    ["http://example.com/", "http://127.0.0.1:1/", "http://a@b/"],
+)
 def test_plain_requests_lead_nowhere_else_either(practice: Sandbox, place: str) -> None:
     answer = answer_to(practice, f"GET {place} HTTP/1.0\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.0 403 ")
     assert answer.endswith(b"leads nowhere else\n")
+
+
+def test_a_refusal_is_plain_ascii() -> None:
+    assert refusal("http://\udcff\n/").isascii()
 
 
 def test_another_host_is_refused_to_boto3(practice: Sandbox) -> None:
@@ -391,6 +398,12 @@ async def listening(limit: float) -> AsyncIterator[tuple[Listener, int]]:
         await listener.close()
 
 
+async def true(condition: Callable[[], bool]) -> None:
+    """Wait for it."""
+    while not condition():  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.001)
+
+
 @pytest.mark.parametrize("beginning", [b"C", b"CONNECT", b"CONNECT x:443 HTTP/1.1\r\n"])
 async def test_a_slow_request_to_connect_is_given_up(beginning: bytes) -> None:
     async with listening(0.05) as (listener, port):
@@ -410,10 +423,8 @@ async def test_what_speaks_no_tls_is_given_up(words: bytes) -> None:
         writer.write(b"CONNECT kms.amazonaws.com:443 HTTP/1.1\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         writer.write(words)
-        try:
+        with suppress(ConnectionError):
             assert b"HTTP" not in await asyncio.wait_for(reader.read(), LIMIT)
-        except ConnectionError:
-            pass
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
         await asyncio.gather(*listener.tasks)
@@ -425,11 +436,9 @@ async def test_clients_that_leave_half_way_leave_nothing() -> None:
         for words in (b"", b"CONN", b"CONNECT kms.amazonaws.com:443 HTTP/1.1\r\n\r\n"):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(words)
-            while not listener.waiting:
-                await asyncio.sleep(0)
+            await true(lambda: bool(listener.waiting))
             writer.transport.abort()
-            while listener.waiting or listener.tasks:
-                await asyncio.sleep(0.001)
+            await true(lambda: not listener.waiting and not listener.tasks)
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}") as reply:
             assert await reply.text() == "hello"
 
@@ -450,14 +459,11 @@ async def test_its_end_cuts_what_is_open() -> None:
                 "https://kms.amazonaws.com/", proxy=f"http://127.0.0.1:{port}", ssl=context
             )
             assert await reply.text() == "hello"
-            while len(listener.waiting) < len(writers):
-                await asyncio.sleep(0.001)
+            await true(lambda: len(listener.waiting) == len(writers))
             await asyncio.wait_for(listener.close(), LIMIT)
         for reader in readers:
-            try:
+            with suppress(ConnectionError):
                 assert await asyncio.wait_for(reader.read(), LIMIT) == b""
-            except ConnectionError:
-                pass
         for writer in writers:
             writer.close()
         await asyncio.gather(*(w.wait_closed() for w in writers), return_exceptions=True)
@@ -477,10 +483,7 @@ def test_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert Path(sandbox.proxy_environment["AWS_CA_BUNDLE"]).is_relative_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
     for sock in (half, silent):
-        with sock:
-            try:
-                assert all_of(sock) == b""
-            except ConnectionError:
-                pass
+        with sock, suppress(ConnectionError):
+            assert all_of(sock) == b""
     kms.close()
     gc.collect()
