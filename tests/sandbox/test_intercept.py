@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import socket
 import ssl
 import stat
@@ -132,13 +133,18 @@ def test_what_knows_the_endpoint_goes_there_as_before(practice: Sandbox) -> None
         assert all_of(sock).count(b"practice cluster") == 2
 
 
-async def test_data_channels_are_led_there_too(practice: Sandbox) -> None:
-    task = client(practice, "ecs").list_tasks(cluster="demo", family="worker")["taskArns"][0]
-    session = client(practice, "ecs").execute_command(
+def test_data_channels_are_led_there_too(practice: Sandbox) -> None:
+    ecs = client(practice, "ecs")
+    task = ecs.list_tasks(cluster="demo", family="worker")["taskArns"][0]
+    session = ecs.execute_command(
         cluster="demo", task=task, container="worker", interactive=True, command="echo led"
     )["session"]
+    host = f"ssmmessages.{REGION}.amazonaws.com"
     path = session["streamUrl"].removeprefix(f"ws://127.0.0.1:{practice.port}")
-    url = f"wss://ssmmessages.{REGION}.amazonaws.com{path}"
+    upgrade = (
+        f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
     hello = {
         "MessageSchemaVersion": "1.0",
         "RequestId": "00000000-0000-4000-8000-000000000000",
@@ -146,14 +152,21 @@ async def test_data_channels_are_led_there_too(practice: Sandbox) -> None:
         "ClientId": "00000000-0000-4000-8000-000000000001",
         "ClientVersion": "1.2.694.0",
     }
-    async with (
-        aiohttp.ClientSession() as http,
-        http.ws_connect(url, proxy=practice.url, ssl=trusting(practice)) as channel,
+    text = json.dumps(hello).encode()
+    frame = b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text  # its mask is zero
+    with (
+        tunnel(practice, host) as sock,
+        trusting(practice).wrap_socket(sock, server_hostname=host) as tls,
     ):
-        await channel.send_json(hello)
-        first = await asyncio.wait_for(channel.receive(), LIMIT)
-    assert first.type == aiohttp.WSMsgType.BINARY
-    assert b"output_stream_data" in first.data
+        tls.sendall(upgrade.encode())
+        seen = b""
+        for wanted in (b"101 Switching Protocols", b"output_stream_data"):
+            while wanted not in seen:
+                data = tls.recv(1 << 16)
+                assert data, seen
+                seen += data
+            if wanted.startswith(b"101"):
+                tls.sendall(frame)
 
 
 def test_a_request_may_come_with_the_end_of_the_handshake(practice: Sandbox) -> None:
