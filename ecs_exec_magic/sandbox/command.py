@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "env", help='print the environment: eval "$(ecs-exec-magic sandbox env)"'
     )
     env.add_argument("--shell", choices=SHELLS, default="bash", help="whose words to use")
+    env.add_argument(
+        "--proxy",
+        action="store_true",
+        help="lead programs there, too, that do not know AWS_ENDPOINT_URL",
+    )
     fault = commands.add_parser("fault", help="break something on purpose")
     fault.add_argument("name", nargs="?", metavar="NAME", help="what; --list tells all there are")
     fault.add_argument("value", nargs="?", metavar="VALUE", default="", help="how much of it")
@@ -231,7 +236,12 @@ def _start(namespace: argparse.Namespace, port: int) -> Sandbox:
 
 def _entry(sandbox: Sandbox) -> registry.Entry:
     return registry.Entry(
-        sandbox.port, os.getpid(), sandbox.secret, sandbox.environment, sandbox.runtime
+        sandbox.port,
+        os.getpid(),
+        sandbox.secret,
+        sandbox.environment,
+        sandbox.runtime,
+        sandbox.proxy_environment,
     )
 
 
@@ -317,7 +327,8 @@ def _down(namespace: argparse.Namespace) -> int:
 
 
 def _env(namespace: argparse.Namespace) -> int:
-    environment = _find(namespace).environment
+    entry = _find(namespace)
+    environment = entry.proxy_environment if namespace.proxy else entry.environment
     _print(json.dumps(environment) if namespace.json else exports(environment, namespace.shell))
     return 0
 

@@ -42,6 +42,7 @@ class Entry:
         secret: opens its own routes.
         environment: variables for its users.
         runtime: how its containers are isolated.
+        proxy_environment: variables for programs that do not know ``AWS_ENDPOINT_URL``.
     """
 
     port: int
@@ -49,6 +50,7 @@ class Entry:
     secret: str = field(repr=False)
     environment: dict[str, str]
     runtime: str
+    proxy_environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:

@@ -35,6 +35,7 @@ class Sandbox:
     Attributes:
         url: the endpoint of every AWS service it serves.
         environment: variables for boto3 and the AWS CLI.
+        proxy_environment: the same, for programs that do not know ``AWS_ENDPOINT_URL``.
         runtime: how its containers are isolated.
         faults: what a test may break, at any time.
         counters: what happened so far.
@@ -143,6 +144,19 @@ class Sandbox:
             "AWS_SECRET_ACCESS_KEY": "sandbox",
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
+        }
+
+    @property
+    def proxy_environment(self) -> dict[str, str]:
+        """The same, and what leads programs here that know no other endpoint than AWS's own."""
+        here = "127.0.0.1,localhost"
+        return {
+            **self.environment,
+            "HTTPS_PROXY": self.url,
+            "https_proxy": self.url,
+            "NO_PROXY": here,
+            "no_proxy": here,
+            "AWS_CA_BUNDLE": str(self._server.ca_bundle),
         }
 
     @property

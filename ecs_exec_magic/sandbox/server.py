@@ -12,9 +12,11 @@ from aiohttp import web
 from . import ecs
 from .account import Account
 from .api import Api
+from .authority import Authority
 from .batch import BatchPlugin
 from .front import Received
 from .iam import Authorizer, Identities, SimulateService
+from .intercept import Listener, origin_form, refusal
 from .kms import KeyRules, Keys
 from .network import Network
 from .quirks import rules
@@ -123,7 +125,8 @@ class Server:
             trail=self.trail,
             gate=self.authorizer,
         )
-        self._runner: web.AppRunner | None = None
+        self.ca_bundle = root / "ca.pem"
+        self._listener: Listener | None = None
 
     def stream_url(self, session_id: str) -> str:
         """Where the data channel of a session is."""
@@ -156,7 +159,7 @@ class Server:
         if self.add_routes is not None:
             self.add_routes(app)
         app.router.add_route("*", "/{path:.*}", self._any)
-        self._runner = web.AppRunner(
+        runner = web.AppRunner(
             app,
             access_log=None,
             shutdown_timeout=0.5,
@@ -164,17 +167,18 @@ class Server:
             max_line_size=_LONGEST_LINE,
             max_field_size=_LONGEST_LINE,
         )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port)
-        await site.start()
-        self.port = int(self._runner.addresses[0][1])
+        await runner.setup()
+        authority = Authority()
+        self.ca_bundle.write_bytes(authority.pem)
+        self._listener = Listener(runner, authority)
+        self.port = await self._listener.start("127.0.0.1", port)
 
     async def stop(self) -> None:
         """End sessions, containers, the port and the account, in this order."""
         await self.gateway.stop()
         await self.world.stop()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._listener is not None:
+            await self._listener.close()
         await self.account.close()
 
     async def _any(self, request: web.Request) -> web.Response:
@@ -184,11 +188,14 @@ class Server:
             headers[key] = f"{headers[key]},{value}" if key in headers else value
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return web.Response(status=403, text="not for pages of other sites\n")
-        if request.method == "GET" and request.raw_path == "/" and "authorization" not in headers:
+        target = origin_form(request.raw_path, self.port)
+        if target is None:
+            return web.Response(status=403, text=refusal(request.raw_path))
+        if request.method == "GET" and target == "/" and "authorization" not in headers:
             return web.Response(text="ecs-exec-magic practice cluster\n")
         received = Received(
             request.method,
-            request.raw_path,
+            target,
             headers,
             await request.read(),
             request.remote or "127.0.0.1",

@@ -309,6 +309,22 @@ def test_the_environment_is_for_eval(home: Home) -> None:
     assert done.stdout == f"{line['url']}/\n"
 
 
+def test_the_environment_can_lead_other_programs_there(home: Home) -> None:
+    _, line = home.ready()
+    proxied = json.loads(home.run("env", "--proxy", "--json").stdout)
+    bundle = Path(proxied["AWS_CA_BUNDLE"])
+    assert bundle.is_relative_to(home.path) and b"BEGIN CERTIFICATE" in bundle.read_bytes()
+    assert proxied == {
+        **line["environment"],
+        "HTTPS_PROXY": line["url"],
+        "https_proxy": line["url"],
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "AWS_CA_BUNDLE": str(bundle),
+    }
+    assert f"export HTTPS_PROXY={line['url']}\n" in home.run("env", "--proxy").stdout
+
+
 def test_several_clusters_are_told_apart(home: Home) -> None:
     _, one = home.ready()
     two_child, two = home.ready("--empty")
