@@ -36,7 +36,15 @@ T = TypeVar("T")
 
 
 class Unserved(Exception):
-    """moto has no answer to a request."""
+    """moto has no answer to a request.
+
+    Attributes:
+        partly: it serves the operation, but not with such parameters.
+    """
+
+    def __init__(self, reason: str, *, partly: bool = False) -> None:
+        super().__init__(reason)
+        self.partly = partly
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +282,8 @@ class Account:
         try:
             found = self._moto().process_request(request)
         except Exception as error:
-            raise Unserved(f"{type(error).__name__}: {error}") from error
+            partly = "action has not been implemented" not in str(error)
+            raise Unserved(f"{type(error).__name__}: {error}", partly=partly) from error
         if found is None:
             raise Unserved("no such host")
         status, headers, body = found

@@ -217,7 +217,7 @@ class Api:
             reply = failure(exchange.aim, error, request_id)
         except Unserved as found:
             _LOG.debug("%s:%s: %s", aim.service, exchange.aim.operation, found)
-            error = _unsupported(exchange)
+            error = _unsupported(exchange, partly=found.partly)
             reply = failure(exchange.aim, error, request_id)
         except Exception:  # noqa: BLE001  # an error of ours: the caller sees a service failure
             _LOG.exception("the practice cluster failed on a request")
@@ -403,12 +403,13 @@ def _unsigned(aim: Aim) -> ApiError:
     return ApiError("MissingAuthenticationToken", text, 403)
 
 
-def _unsupported(exchange: _Exchange) -> ApiError:
+def _unsupported(exchange: _Exchange, *, partly: bool = False) -> ApiError:
     aim, received = exchange.aim, exchange.received
     name = aim.operation or f"{received.method} {exchange.path or received.path}"
     return ApiError(
         "UnsupportedOperation",
-        f"The practice cluster does not serve {aim.service or 'this service'}:{name}.",
+        f"The practice cluster does not serve {aim.service or 'this service'}:{name}"
+        f"{' with these parameters' if partly else ''}.",
     )
 
 

@@ -6,6 +6,7 @@ Knows those rules and AWS's words for them. Never knows wire forms; all else is 
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from .account import partition
@@ -27,6 +28,7 @@ def rules(account: Account) -> list[Any]:
     return [
         BucketDefaults(account),
         InUse(account),
+        GroupRules(account),
         CurrentUser(),
         RolesToAssume(account),
         GroupKeys(account),
@@ -111,6 +113,50 @@ class InUse:
             raise ApiError(
                 "InvalidParameterValue", f"Network interface '{name}' is currently in use."
             )
+
+
+class GroupRules:
+    """Security groups are made in VPCs that are there, for addresses and ports that can be."""
+
+    service = "ec2"
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    @operation("CreateSecurityGroup")
+    async def op_create_security_group(self, given: dict[str, Any], caller: Caller) -> None:
+        """Refuse a VPC that is not there."""
+        vpc = given.get("VpcId")
+
+        def known() -> bool:
+            return vpc in self._account.backend("ec2", caller.region).vpcs
+
+        if vpc is not None and not await self._account.run(known):
+            raise ApiError("InvalidVpcID.NotFound", f"The vpc ID '{vpc}' does not exist")
+
+    @operation("AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress")
+    def op_authorize(self, given: dict[str, Any], caller: Caller) -> None:
+        """Refuse addresses and ports that cannot be."""
+        for rule in (given, *given.get("IpPermissions", ())):
+            ranges = [each.get("CidrIp") for each in rule.get("IpRanges", ())]
+            ranges += [each.get("CidrIpv6") for each in rule.get("Ipv6Ranges", ())]
+            for cidr in (rule.get("CidrIp"), *ranges):
+                if cidr is not None and not _is_network(cidr):
+                    raise ApiError("InvalidParameterValue", f"CIDR block {cidr} is malformed")
+            if str(rule.get("IpProtocol")) not in ("tcp", "udp", "6", "17"):
+                continue
+            for port in (rule.get("FromPort"), rule.get("ToPort")):
+                if port is not None and not -1 <= port <= 65535:
+                    text = f"TCP/UDP port ({port}) out of range"
+                    raise ApiError("InvalidParameterValue", text)
+
+
+def _is_network(cidr: str) -> bool:
+    try:
+        ip_network(cidr, strict=False)
+    except ValueError:
+        return False
+    return "/" in cidr
 
 
 class CurrentUser:

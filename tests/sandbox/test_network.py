@@ -111,27 +111,60 @@ async def test_what_does_not_fit_is_refused_in_ecs_words(account: Account) -> No
     assert found["NetworkInterfaces"] == []
 
 
-def test_what_is_in_use_cannot_be_deleted(own: Cluster) -> None:
+def ec2_of(cluster: Cluster) -> Any:
     import boto3
 
-    ec2 = boto3.client(
+    return boto3.client(
         "ec2",
-        endpoint_url=own.sandbox.url,
+        endpoint_url=cluster.sandbox.url,
         region_name=REGION,
         aws_access_key_id="AKIAX",
         aws_secret_access_key="x",
     )
+
+
+def refused(function: Any, **given: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        function(**given)
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def test_rules_of_groups_are_checked(shared: Cluster) -> None:
+    ec2 = ec2_of(shared)
+    create = ec2.create_security_group
+    assert refused(create, GroupName="g", Description="d", VpcId="vpc-0") == (
+        "InvalidVpcID.NotFound",
+        "The vpc ID 'vpc-0' does not exist",
+    )
+    group = create(GroupName="rules", Description="d")["GroupId"]
+    allow = ec2.authorize_security_group_ingress
+
+    def rule(cidr: str, port: int = 80) -> dict[str, Any]:
+        given = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port}
+        family = {"Ipv6Ranges": [{"CidrIpv6": cidr}]} if ":" in cidr else None
+        return {**given, **(family or {"IpRanges": [{"CidrIp": cidr}]})}
+
+    for cidr in ("banana", "10.0.0.0/99", "10.0.0.0", "::/300"):
+        code, message = refused(allow, GroupId=group, IpPermissions=[rule(cidr)])
+        assert (code, message) == ("InvalidParameterValue", f"CIDR block {cidr} is malformed")
+    flat = {"GroupId": group, "IpProtocol": "tcp", "FromPort": 80, "ToPort": 80}
+    assert refused(allow, **flat, CidrIp="banana")[1] == "CIDR block banana is malformed"
+    _, message = refused(allow, GroupId=group, IpPermissions=[rule("10.0.0.0/8", 99999)])
+    assert message == "TCP/UDP port (99999) out of range"
+    allow(GroupId=group, IpPermissions=[rule("10.0.0.0/8"), rule("::/0")])
+    found = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
+    assert [each["CidrIp"] for each in found["IpPermissions"][0]["IpRanges"]] == ["10.0.0.0/8"]
+    ec2.delete_security_group(GroupId=group)
+
+
+def test_what_is_in_use_cannot_be_deleted(own: Cluster) -> None:
+    ec2 = ec2_of(own)
     network: Network = own.sandbox._server.network
     vpc = ec2.create_vpc(CidrBlock="10.2.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.2.0.0/24")["Subnet"]["SubnetId"]
     group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
     made = own.sandbox.call(network.attach(REGION, [subnet], [group], True))
-
-    def refused(function: Any, **given: Any) -> tuple[str, str]:
-        with pytest.raises(ClientError) as caught:
-            function(**given)
-        error = caught.value.response["Error"]
-        return error["Code"], error["Message"]
 
     assert refused(ec2.delete_security_group, GroupId=group) == (
         "DependencyViolation",
