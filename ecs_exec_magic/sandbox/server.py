@@ -13,7 +13,7 @@ from . import ecs
 from .account import Account
 from .api import Api
 from .batch import BatchPlugin
-from .front import Received
+from .front import Received, from_a_page
 from .iam import Authorizer, Identities, SimulateService
 from .kms import KeyRules, Keys
 from .network import Network
@@ -182,7 +182,7 @@ class Server:
         for name, value in request.headers.items():
             key = name.lower()
             headers[key] = f"{headers[key]},{value}" if key in headers else value
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        if from_a_page(headers):
             return web.Response(status=403, text="not for pages of other sites\n")
         if request.method == "GET" and request.raw_path == "/" and "authorization" not in headers:
             return web.Response(text="ecs-exec-magic practice cluster\n")
