@@ -168,6 +168,8 @@ class Container(ABC):
     async def stop(self, grace: float = 0.0) -> int:
         """End every process of the container and remove its files; return the exit code.
 
+        A second call without grace ends the grace of the first.
+
         Args:
             grace: seconds between SIGTERM to the main process and SIGKILL.
         """

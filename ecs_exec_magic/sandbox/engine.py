@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import json
 import os
 import platform
@@ -185,9 +186,12 @@ class Engine:
 
     def sweep(self) -> None:
         """Remove containers whose sandbox is no more. Blocks."""
+        import docker.errors
+
         for found in self.api.containers(all=True, filters={"label": _OWNER}):
             if _is_dead(found["Labels"].get(_OWNER, "")):
-                self.api.remove_container(found["Id"], v=True, force=True)
+                with contextlib.suppress(docker.errors.APIError):  # another one sweeps it too
+                    self.api.remove_container(found["Id"], v=True, force=True)
 
     def labels(self) -> dict[str, str]:
         """What marks our containers."""
@@ -335,9 +339,10 @@ class EnginePod:
         if self._starting is not None:
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._pause is not None:
-            await self._engine.call(
-                self._engine.api.remove_container, self._pause, v=True, force=True
-            )
+            with contextlib.suppress(EngineError):  # somebody was faster
+                await self._engine.call(
+                    self._engine.api.remove_container, self._pause, v=True, force=True
+                )
             self._pause = None
 
 

@@ -386,6 +386,8 @@ class EngineContainer(Container):
         self._stopped = True
         if self._ending is None:
             self._ending = asyncio.ensure_future(self._stop(grace))
+        elif not grace and self._watching is not None and not self._watching.done():
+            await self._signal(signal.SIGKILL)
         return await asyncio.shield(self._ending)
 
     async def _stop(self, grace: float) -> int:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_REGION", "Aim", "Received", "classify"]
+__all__ = ["DEFAULT_REGION", "Aim", "Received", "classify", "from_a_page"]
 
 DEFAULT_REGION = "us-east-1"
 
@@ -26,6 +26,10 @@ _BUCKET_HOSTS = (
     ),
     re.compile(r"(?!s3[.-])([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.localhost"),
 )
+_OUR_HOSTS = re.compile(
+    r"127\.0\.0\.1|::1|(?:.+\.)?localhost|.+\.amazonaws\.com(?:\.cn)?|.+\.api\.aws"
+)
+"""Names that nobody can point at this machine in order to make a page of theirs one of ours."""
 _CBOR_PATH = re.compile(r"/service/[^/]+/operation/([A-Za-z0-9]+)$")
 _FORM_TYPE = "application/x-www-form-urlencoded"
 _TARGETS = {
@@ -102,6 +106,16 @@ class Aim:
     presigned: bool = False
 
 
+def from_a_page(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sends this for a page of another site; names are in small letters."""
+    host = headers.get("host", "localhost")
+    return (
+        headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        or headers.get("origin", f"http://{host}").partition("://")[2] != host
+        or not _OUR_HOSTS.fullmatch(_name(host))
+    )
+
+
 def classify(received: Received) -> Aim:
     """Tell what a request asks for; never raises, whatever came."""
     access_key, region, scope, presigned = _credential(received)
@@ -146,11 +160,15 @@ def _credential(received: Received) -> tuple[str, str, str, bool]:
     return "", DEFAULT_REGION, "", False
 
 
-def _bucket(host: str) -> str:
+def _name(host: str) -> str:
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _bucket(host: str) -> str:
+    name = _name(host)
     for pattern in _BUCKET_HOSTS:
         if found := pattern.match(name):
             return found[1]

@@ -72,19 +72,20 @@ def remove(root: Path) -> None:
     """Remove a directory that a container may have made hard to remove. Blocks."""
     if not root.exists():
         return
+    top = os.fspath(root)
+
+    def open_up(function: Any, path: Any, _error: Any) -> None:
+        """A directory that its owner may not enter is still ours to remove; above ours, none is."""
+        path = os.fspath(path)
+        for directory in (os.path.dirname(path), path) if path != top else (path,):
+            if os.path.isdir(directory) and not os.path.islink(directory):
+                os.chmod(directory, 0o700)
+        if function in (os.scandir, os.listdir, os.open):
+            shutil.rmtree(path, ignore_errors=True)
+        elif os.path.lexists(path):
+            function(path)
+
     if sys.version_info >= (3, 12):
-        shutil.rmtree(root, onexc=_open_up)
+        shutil.rmtree(root, onexc=open_up)
     else:
-        shutil.rmtree(root, onerror=_open_up)
-
-
-def _open_up(function: Any, path: str, _error: Any) -> None:
-    """A directory that its owner may not enter is still ours to remove."""
-    parent = os.path.dirname(path)
-    for directory in (parent, path):
-        if os.path.isdir(directory) and not os.path.islink(directory):
-            os.chmod(directory, 0o700)
-    if function in (os.scandir, os.listdir, os.open):
-        shutil.rmtree(path, ignore_errors=True)
-    elif os.path.lexists(path):
-        function(path)
+        shutil.rmtree(root, onerror=open_up)

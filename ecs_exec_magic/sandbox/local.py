@@ -139,6 +139,13 @@ class LocalContainer(Container):
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
+        try:
+            await self._make()
+        except (OSError, asyncio.TimeoutError) as error:
+            text = getattr(error, "strerror", None) or str(error) or "no answer in time"
+            raise StartError(text) from error
+
+    async def _make(self) -> None:
         loop = asyncio.get_running_loop()
         layout = await loop.run_in_executor(
             None, images.build, self.root, self.image, self._hostname, self._address, self._workdir
@@ -322,6 +329,8 @@ class LocalContainer(Container):
         self._stopped = True
         if self._ending is None:
             self._ending = asyncio.ensure_future(self._stop(grace))
+        elif not grace and self._main is not None:
+            await self.kill(self._main, signal.SIGKILL)
         return await asyncio.shield(self._ending)
 
     async def _stop(self, grace: float) -> int:

@@ -110,11 +110,16 @@ class Pod:
     async def stop(self, grace: float = 30.0) -> dict[str, int]:
         """End every container and remove every trace; return the exit codes.
 
+        A second call without grace ends what the first still waits for.
+
         Args:
             grace: seconds between SIGTERM to the main processes and SIGKILL.
         """
         if self._stopping is None:
             self._stopping = asyncio.ensure_future(self._stop(grace))
+        elif not grace and not self._stopping.done():
+            containers = self._backend.containers.values()
+            await asyncio.gather(*(c.stop(0) for c in containers), return_exceptions=True)
         return await asyncio.shield(self._stopping)
 
     async def _stop(self, grace: float) -> dict[str, int]:

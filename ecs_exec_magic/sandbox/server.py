@@ -14,7 +14,7 @@ from .account import Account
 from .api import Api
 from .authority import Authority
 from .batch import BatchPlugin
-from .front import Received
+from .front import Received, from_a_page
 from .iam import Authorizer, Identities, SimulateService
 from .intercept import Listener, origin_form, refusal
 from .kms import KeyRules, Keys
@@ -186,7 +186,7 @@ class Server:
         for name, value in request.headers.items():
             key = name.lower()
             headers[key] = f"{headers[key]},{value}" if key in headers else value
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        if from_a_page(headers):
             return web.Response(status=403, text="not for pages of other sites\n")
         target = origin_form(request.raw_path, self.port)
         if target is None:

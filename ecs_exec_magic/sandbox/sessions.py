@@ -106,6 +106,7 @@ class Gateway:
         self._workers: dict[str, Workers] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
 
     def open(
         self, plan: SessionPlan, container: Container, runtime_id: str, *, document: str, owner: str
@@ -128,6 +129,8 @@ class Gateway:
             timer.cancel()
 
     async def _live(self, session: Session) -> None:
+        if self._closed:
+            return
         if never_starts(session.plan.command):
             await self._silence(session)
             return
@@ -329,7 +332,8 @@ class Gateway:
         return True
 
     async def stop(self) -> None:
-        """End every session."""
+        """End every session; none that a request still opens begins to live."""
+        self._closed = True
         for timer in self._timers.values():
             timer.cancel()
         tasks = list(self._tasks.values())

@@ -141,7 +141,9 @@ class World:
                 _LOG.debug("an interface could not be detached: %s", error)
 
     def launch(self, task: Task) -> None:
-        """Take a new task from PROVISIONING to RUNNING."""
+        """Take a new task from PROVISIONING to RUNNING; after :meth:`stop` nothing starts."""
+        if self._closing:
+            return
         life = self._live(self._start(task))
         self._starts[task] = life
         life.add_done_callback(lambda _: self._starts.pop(task, None))
@@ -184,6 +186,9 @@ class World:
             self.stop_task(task, str(error), "TaskFailedToStart")
         except ApiError as error:
             self.stop_task(task, error.message, "TaskFailedToStart")
+        except Exception:  # noqa: BLE001  # a service would wait for this task for ever
+            _LOG.exception("a practice task could not be started")
+            self.stop_task(task, "Task failed to start", "TaskFailedToStart")
         else:
             await self._run(task)
 
@@ -338,7 +343,10 @@ class World:
         codes: dict[str, int] = {}
         pod = self._pods.get(task)
         if pod is not None:
-            codes = await pod.stop(self._grace(task))
+            try:
+                codes = await pod.stop(self._grace(task))
+            except Exception:  # noqa: BLE001  # what a runtime could not remove stops no life
+                _LOG.exception("something of a practice task is left")
             self._pods.pop(task)
         self._stopped(task, codes)
         task.execution_stopped = time.time()
@@ -376,7 +384,10 @@ class World:
         for life in list(self._lives):
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
-        await asyncio.gather(*(pod.stop(0.0) for pod in self._pods.values()))
+        stops = [pod.stop(0.0) for pod in self._pods.values()]
+        for result in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(result, Exception):
+                _LOG.error("something of a practice task is left: %s", result)
         self._pods.clear()
         await self.logs.stop()
 

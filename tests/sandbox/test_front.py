@@ -463,7 +463,23 @@ def test_raw_nonsense_is_answered_and_never_a_failure(aws: Services) -> None:
     headers["X-Amz-Target"] = "TrentService.CreateKey"
     assert get(url, "POST", b"[" * 100_000, headers)[0] == 400
     assert get(url) == (200, b"ecs-exec-magic practice cluster\n")
-    assert get(url, headers={"Sec-Fetch-Site": "cross-site"})[0] == 403
+
+
+def test_pages_of_other_sites_are_refused(aws: Services) -> None:
+    url = aws.cluster.sandbox.url
+    own = url.removeprefix("http://")
+    port = own.partition(":")[2]
+    for host in (own, f"localhost:{port}", f"[::1]:{port}", f"a.s3.localhost:{port}", "LOCALHOST"):
+        assert get(url, headers={"Host": host})[0] == 200, host
+        assert get(url, headers={"Host": host, "Origin": f"http://{host}"})[0] == 200, host
+    assert get(url, headers={"Host": "kms.us-west-2.amazonaws.com"})[0] == 200
+    # A name that its owner has pointed at this machine makes a page of his "same-origin".
+    for host in ("evil.example", f"127.0.0.1.evil.example:{port}", "localhost.evil.example", "[x"):
+        assert get(url, headers={"Host": host, "Sec-Fetch-Site": "same-origin"})[0] == 403, host
+    for origin in ("http://evil.example", "null", f"http://localhost:{port}", "http://127.0.0.1"):
+        assert get(url, "POST", b"x", {"Origin": origin})[0] == 403, origin
+    for site in ("cross-site", "same-site"):
+        assert get(url, headers={"Sec-Fetch-Site": site})[0] == 403
 
 
 @pytest.mark.parametrize("service", ["ec2", "iam", "kms", "s3", "logs", "sts"])

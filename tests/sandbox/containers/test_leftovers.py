@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecs_exec_magic.sandbox.engine_streams import Framed, Raw
-from ecs_exec_magic.sandbox.leftovers import Home, sweep
+from ecs_exec_magic.sandbox.leftovers import Home, remove, sweep
 
 
 def test_only_what_a_killed_owner_left_is_removed(
@@ -44,6 +44,28 @@ def test_only_what_a_killed_owner_left_is_removed(
         assert mine.exists() and stranger.exists() and not left.exists()
         assert mine.stat().st_mode & 0o077 == 0
     assert not mine.exists()
+
+
+def test_what_holds_a_directory_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o1777)
+    root = tmp_path / "root"
+    root.mkdir()
+    original, late = os.rmdir, [root / "late"]
+
+    def rmdir(path: object, **given: int | None) -> None:
+        if os.path.basename(str(path)) == "root" and late:
+            late.pop().write_text("a process of the container was faster")
+        original(path, **given)  # type: ignore[arg-type]  # as shutil calls it
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    with pytest.raises(OSError, match="not empty"):
+        remove(root)
+    assert tmp_path.stat().st_mode & 0o7777 == 0o1777
+    monkeypatch.undo()
+    remove(root)
+    assert not root.exists()
 
 
 PIECES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(min_size=1, max_size=50)))

@@ -67,6 +67,35 @@ async def test_the_exit_codes_of_a_stop(rung: LocalRuntime, tmp_path: Path) -> N
     assert await pod.stop(1) == codes
 
 
+async def test_a_stop_that_can_wait_no_longer(rung: LocalRuntime, tmp_path: Path) -> None:
+    ready = asyncio.Event()
+    deaf = spec("deaf", "sh", "-c", "trap '' TERM; echo; while :; do sleep 0.05; done")
+    pod = Pod(tmp_path / "pod", rung, [deaf], on_output=lambda _name, _data: ready.set())
+    await pod.start()
+    await asyncio.wait_for(ready.wait(), 20)
+    patient = asyncio.ensure_future(pod.stop(600))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(pod.stop(0), 20) == {"deaf": 137}
+    assert await patient == {"deaf": 137}
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_port_that_two_containers_want(isolated: LocalRuntime, tmp_path: Path) -> None:
+    pod = Pod(
+        tmp_path / "pod",
+        isolated,
+        [spec(name, image="nginx", read_only=True) for name in ("a", "b")],
+    )
+    await pod.start()
+    try:
+        await pod.container("a").start()
+        with pytest.raises(StartError, match="in use"):
+            await pod.container("b").start()
+    finally:
+        await pod.stop(0)
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_a_command_that_is_not_there(rung: LocalRuntime, tmp_path: Path) -> None:
     pod = Pod(tmp_path / "pod", rung, [spec("good", "sleep", "300"), spec("bad", "nonesuch", "x")])
     with pytest.raises(PodError) as caught:

@@ -79,11 +79,8 @@ class Pod:
         return dict.fromkeys(self.names, 143)
 
 
-async def live(
-    tmp_path: Path, events: list[tuple[int, str]], fails: bool, steps: int, network_works: bool
-) -> None:
-    Pod.living, Pod.steps, Pod.fails, Pod.made = 0, steps, fails, []
-    network = Network(network_works)
+def make(tmp_path: Path, network: Network) -> tuple[World, Task]:
+    """A world with one task that was not launched yet."""
     account = type("Account", (), {"account_id": "123456789012"})()
     world = World(
         tmp_path,
@@ -108,8 +105,15 @@ async def live(
     launch = Launch(
         region.add_definition(document, "me", {}), network=AwsVpc(("s",)), exec_enabled=True
     )
-    cluster = region.add_cluster("c")
-    task = region.add_task(cluster, launch)
+    return world, region.add_task(region.add_cluster("c"), launch)
+
+
+async def live(
+    tmp_path: Path, events: list[tuple[int, str]], fails: bool, steps: int, network_works: bool
+) -> None:
+    Pod.living, Pod.steps, Pod.fails, Pod.made = 0, steps, fails, []
+    network = Network(network_works)
+    world, task = make(tmp_path, network)
     seen = [task.status]
     kept, original = task.version, Task.to
 
@@ -183,3 +187,39 @@ def test_every_order(
         patch.setattr(module, "Pod", Pod)
         root = tmp_path_factory.getbasetemp()
         asyncio.run(live(root, events, fails, steps, network_works))
+
+
+async def test_nothing_starts_after_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Pod", Pod)
+    Pod.living, Pod.steps, Pod.fails, Pod.made = 0, 0, False, []
+    world, task = make(tmp_path, Network(works=True))
+    await world.stop()
+    world.launch(task)  # a request that was on its way
+    assert not world._lives and not Pod.made
+
+
+@pytest.mark.parametrize("method", ["start", "stop"])
+async def test_a_failure_of_ours_stops_a_task_too(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+) -> None:
+    async def fail(self: Pod, *_given: float) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(module, "Pod", Pod)
+    monkeypatch.setattr(Pod, method, fail)
+    Pod.living, Pod.steps, Pod.fails, Pod.made = 0, 0, False, []
+    network = Network(works=True)
+    world, task = make(tmp_path, network)
+    world.launch(task)
+    await asyncio.gather(*world._lives)
+    if method == "stop":
+        world.stop_task(task)
+    await asyncio.gather(*world._lives)
+    assert task.status == "STOPPED" and network.held == 0
+    assert "the disk is full" in caplog.text
+    await world.stop()
