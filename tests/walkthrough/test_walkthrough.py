@@ -178,9 +178,12 @@ def walk(shell: Shell) -> None:
     task_id = task_arn.rpartition("/")[2]
     assert task["enableExecuteCommand"] is True
     aws("ecs", "wait", "tasks-running", "--cluster", CLUSTER, "--tasks", task_arn, *at)
-    found = described(shell, task_arn)
+    for _ in range(20):  # the agent comes up a moment after its task
+        found = described(shell, task_arn)
+        container = found["containers"][0]
+        if container["managedAgents"][0]["lastStatus"] != "PENDING":
+            break
     assert found["lastStatus"] == "RUNNING"
-    container = found["containers"][0]
     assert container["managedAgents"][0]["name"] == "ExecuteCommandAgent"
     assert container["managedAgents"][0]["lastStatus"] == "RUNNING"
     assert container["runtimeId"].startswith(task_id)
