@@ -105,6 +105,11 @@ class Listener:
         """Listen no more, let requests end as the runner does, then cut what is left."""
         self._closed = True
         if self._server is not None:
+            loop = asyncio.get_running_loop()
+            for sock in self._server.sockets:
+                loop.remove_reader(sock.fileno())
+            for _ in range(3):  # asyncio loses a connection that is half accepted at its close
+                await asyncio.sleep(0)
             self._server.close()
         for beginning in list(self.waiting):
             beginning.abort()
