@@ -21,14 +21,14 @@ from .front import DEFAULT_REGION
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OWN_KEY", "Account", "Answer", "KnownKey", "Unserved", "partition"]
+__all__ = ["OWN_KEY", "PARTITIONS", "Account", "Answer", "KnownKey", "Unserved", "partition"]
 
 OWN_KEY = "AKIASANDBOX000000001"
 """The access key of the sandbox's own administrator."""
 
 _FIRST = 123456789012
 _SERVICES = ("sts", "iam", "kms", "s3", "logs", "ec2")
-_PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
+PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 _UNSERVED = (500, 501)
 _TIDY_AFTER = 1000
 
@@ -213,7 +213,7 @@ class Account:
         It only reads, and never waits for the thread of moto.
         """
         iam, sts = (sys.modules.get(f"moto.{name}.models") for name in ("iam", "sts"))
-        for area in _PARTITIONS if access_key != OWN_KEY else ():
+        for area in PARTITIONS if access_key != OWN_KEY else ():
             for assumed in getattr(self._state(sts, "sts", area), "assumed_roles", ()):
                 if assumed.access_key_id == access_key:
                     name = assumed.arn.partition("assumed-role/")[2]
