@@ -13,6 +13,7 @@ import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,14 +22,14 @@ from .front import DEFAULT_REGION
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OWN_KEY", "PARTITIONS", "Account", "Answer", "KnownKey", "Unserved", "partition"]
+__all__ = ["OWN_KEY", "Account", "Answer", "KnownKey", "Unserved", "partition", "regions"]
 
 OWN_KEY = "AKIASANDBOX000000001"
 """The access key of the sandbox's own administrator."""
 
 _FIRST = 123456789012
 _SERVICES = ("sts", "iam", "kms", "s3", "logs", "ec2")
-PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
+_PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 _UNSERVED = (500, 501)
 _TIDY_AFTER = 1000
 
@@ -213,7 +214,7 @@ class Account:
         It only reads, and never waits for the thread of moto.
         """
         iam, sts = (sys.modules.get(f"moto.{name}.models") for name in ("iam", "sts"))
-        for area in PARTITIONS if access_key != OWN_KEY else ():
+        for area in _PARTITIONS if access_key != OWN_KEY else ():
             for assumed in getattr(self._state(sts, "sts", area), "assumed_roles", ()):
                 if assumed.access_key_id == access_key:
                     name = assumed.arn.partition("assumed-role/")[2]
@@ -399,6 +400,16 @@ def partition(region: str) -> str:
         if region.startswith(prefix):
             return f"aws-{prefix.strip('-')}"
     return "aws"
+
+
+@cache
+def regions() -> frozenset[str]:
+    """Every region there is, in the partitions that are served."""
+    from botocore.loaders import Loader  # not a session: it would read the user's settings
+    from botocore.regions import EndpointResolver
+
+    find = EndpointResolver(Loader().load_data("endpoints")).get_available_endpoints
+    return frozenset(name for area in _PARTITIONS for name in find("ec2", area))
 
 
 def _host(service: str, region: str) -> str:

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import admin
-from .account import PARTITIONS
+from .account import regions
 from .chaos import Chaos
 from .counters import Counters
 from .faults import Faults
@@ -65,7 +65,7 @@ class Sandbox:
             raise ValueError(f"the idle timeout is a number of seconds, not {idle_timeout}")
         if not 0 <= port < 65536:
             raise ValueError(f"{port} is not a port")
-        if region != DEFAULT_REGION and region not in _regions():
+        if region != DEFAULT_REGION and region not in regions():
             raise ValueError(f"{region!r} is not a region of AWS")
         self.faults = Faults(seed=fault_seed, on_action=self._act)
         self.counters = Counters()
@@ -257,12 +257,3 @@ def start(
         wedge=wedge,
         fault_seed=fault_seed,
     )
-
-
-def _regions() -> set[str]:
-    """Every region there is, in the partitions that are served."""
-    from botocore.loaders import Loader  # not a session: it would read the user's settings
-    from botocore.regions import EndpointResolver
-
-    find = EndpointResolver(Loader().load_data("endpoints")).get_available_endpoints
-    return {name for area in PARTITIONS for name in find("ec2", area)}
