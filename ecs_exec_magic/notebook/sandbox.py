@@ -109,6 +109,7 @@ class EcsSandbox(Magics):
         if self._there is not None:
             if self._child is None or self._child.poll() is None:
                 sys.stdout.write(f"{_where(self._there)}; %ecs_sandbox down ends practice\n")
+                _say_ignored(arguments)
                 return
             self.close()  # it has ended without us
         child, there, notes = _start(arguments)
@@ -121,6 +122,8 @@ class EcsSandbox(Magics):
         sys.stdout.write(f"{_where(there)}; {end}\n")
         where = f"commands run in {target}" if target else "no target is set"
         sys.stdout.write(f"{where}; this notebook sees no other AWS account until down\n")
+        if there["attached"]:
+            _say_ignored(arguments)
         if notes:
             sys.stdout.write(f"{notes}\n")
 
@@ -209,6 +212,13 @@ def _arguments(values: Mapping[str, Any]) -> list[str]:
         if value:
             arguments += [option.name, value] if option.metavar else [option.name]
     return arguments
+
+
+def _say_ignored(arguments: list[str]) -> None:
+    """Options do not change a cluster that is up already; the user should not believe so."""
+    given = [each for each in arguments if each.startswith("--") and each != "--port"]
+    if given:
+        sys.stdout.write(f"it was up already, so these change nothing: {', '.join(given)}\n")
 
 
 def _where(there: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +22,7 @@ from .front import DEFAULT_REGION
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OWN_KEY", "Account", "Answer", "KnownKey", "Unserved", "partition"]
+__all__ = ["OWN_KEY", "Account", "Answer", "KnownKey", "Unserved", "partition", "regions"]
 
 OWN_KEY = "AKIASANDBOX000000001"
 """The access key of the sandbox's own administrator."""
@@ -399,6 +400,16 @@ def partition(region: str) -> str:
         if region.startswith(prefix):
             return f"aws-{prefix.strip('-')}"
     return "aws"
+
+
+@cache
+def regions() -> frozenset[str]:
+    """Every region there is, in the partitions that are served."""
+    from botocore.loaders import Loader  # not a session: it would read the user's settings
+    from botocore.regions import EndpointResolver
+
+    find = EndpointResolver(Loader().load_data("endpoints")).get_available_endpoints
+    return frozenset(name for area in _PARTITIONS for name in find("ec2", area))
 
 
 def _host(service: str, region: str) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .account import Unserved
+from .account import Unserved, regions
 from .faults import Call, Counters
 from .front import Aim, Received, classify
 from .handover import Handover, identify
@@ -218,6 +218,9 @@ class Api:
         except Unserved as found:
             _LOG.debug("%s:%s: %s", aim.service, exchange.aim.operation, found)
             error = _unsupported(exchange, partly=found.partly)
+            if aim.region not in regions():
+                text = f"The practice cluster has no region {aim.region}."
+                error = ApiError("UnsupportedOperation", text)
             reply = failure(exchange.aim, error, request_id)
         except Exception:  # noqa: BLE001  # an error of ours: the caller sees a service failure
             _LOG.exception("the practice cluster failed on a request")

@@ -296,7 +296,7 @@ def _status(namespace: argparse.Namespace) -> int:
     if namespace.json:
         _print(json.dumps(state))
         return 0
-    faults = ", ".join(f"{name}={value}" for name, value in state["faults"].items())
+    faults = ", ".join(f"{name}={_words(value)}" for name, value in state["faults"].items())
     for name, value in (
         ("url", state["url"]),
         ("process", state["pid"]),
@@ -352,7 +352,16 @@ def _fault(namespace: argparse.Namespace) -> int:
     if answer["done"]:
         _print(answer["done"])
     for name, value in answer["faults"].items():
-        _print(f"{name} = {value}")
+        _print(f"{name} = {_words(value)}")
     if not answer["done"] and not answer["faults"]:
         _print("nothing is broken")
     return 0
+
+
+def _words(value: Any) -> str:
+    """The value of a fault as the command line takes it."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={count}" for name, count in value.items())
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "on" if value is True else str(value)

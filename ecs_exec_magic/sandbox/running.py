@@ -13,10 +13,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import admin
+from .account import regions
 from .chaos import Chaos
 from .counters import Counters
 from .faults import Faults
 from .forks import raise_file_limit
+from .front import DEFAULT_REGION
 from .leftovers import Home, sweep
 from .pace import PACES
 from .runtimes import SandboxUnavailable, choose
@@ -62,6 +64,10 @@ class Sandbox:
             raise ValueError(f"pace is one of {', '.join(PACES)}, not {pace!r}")
         if not 0 < idle_timeout < float("inf"):
             raise ValueError(f"the idle timeout is a number of seconds, not {idle_timeout}")
+        if not 0 <= port < 65536:
+            raise ValueError(f"{port} is not a port")
+        if region != DEFAULT_REGION and region not in regions():
+            raise ValueError(f"{region!r} is not a region of AWS")
         self.faults = Faults(seed=fault_seed, on_action=self._act)
         self.counters = Counters()
         sweep()

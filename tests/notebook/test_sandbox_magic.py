@@ -147,9 +147,21 @@ def test_an_empty_cluster_has_no_target(shell: Any, magics: EcsExec, started: St
 
 def test_one_that_ran_before_is_left_running(shell: Any, started: Started) -> None:
     started.attached = True
-    assert "down leaves it running" in run(shell, "%ecs_sandbox up --port 4671")
+    said = run(shell, "%ecs_sandbox up --port 4671")
+    assert "down leaves it running" in said and "change nothing" not in said
     assert "is left running" in run(shell, "%ecs_sandbox down")
     assert started.ended == []
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_options_that_come_too_late_are_named(shell: Any, started: Started, attached: bool) -> None:
+    started.attached = attached
+    said = run(shell, "%ecs_sandbox up --iam --pace fast --port 4671")
+    assert ("these change nothing: --pace, --iam\n" in said) is attached
+    said = run(shell, "%ecs_sandbox up --iam --port 4671")
+    assert "these change nothing: --iam\n" in said
+    assert "change nothing" not in run(shell, "%ecs_sandbox up")
+    run(shell, "%ecs_sandbox down")
 
 
 def test_one_that_has_ended_by_itself_is_started_again(shell: Any, started: Started) -> None:

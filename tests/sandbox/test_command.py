@@ -249,7 +249,7 @@ def test_faults_by_name(home: Home) -> None:
     _, line = home.ready()
     assert home.run("fault").stdout == "nothing is broken\n"
     assert home.run("fault", "throttle", "ListClusters=1000").stdout == (
-        "throttle = {'ListClusters': 1000}\n"
+        "throttle = ListClusters=1000\n"
     )
     with pytest.raises(Exception, match="Rate exceeded"):
         clusters(line)
@@ -258,6 +258,10 @@ def test_faults_by_name(home: Home) -> None:
         "drop_rate": 0.5,
     }
     assert home.run("fault", "throttle", "--clear").stdout == "drop_rate = 0.5\n"
+    assert home.run("fault", "--clear").stdout == "nothing is broken\n"
+    assert home.run("fault", "cut_close", "on").stdout == "cut_close = on\n"
+    assert home.run("fault", "drop", "1,4-5").stdout == "cut_close = on\ndrop = 1,4,5\n"
+    assert "faults    cut_close=on, drop=1,4,5\n" in home.run("status").stdout
     assert home.run("fault", "--clear").stdout == "nothing is broken\n"
     assert clusters(line)
     assert home.run("fault", "cut", "close").stdout == "0 connections cut\n"

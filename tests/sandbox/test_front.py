@@ -373,6 +373,13 @@ def test_what_is_not_served_says_so(
     assert f"does not serve {name}" in message
 
 
+def test_a_region_that_is_none_is_named(aws: Services) -> None:
+    said = ("UnsupportedOperation", "The practice cluster has no region us-east-9.", 400)
+    for service, method in (("ec2", "describe_vpcs"), ("kms", "list_keys")):
+        used = client(aws.cluster, service, region_name="us-east-9")
+        assert code_of(getattr(used, method)) == said
+
+
 @pytest.mark.parametrize("service", ["sts", "iam", "kms", "s3", "logs", "ec2", "cloudtrail", "ecs"])
 def test_requests_without_a_signature(aws: Services, service: str) -> None:
     from botocore import UNSIGNED

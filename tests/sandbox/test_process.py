@@ -125,6 +125,11 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "\n" not in str(caught.value) and "process" in str(caught.value)
     with pytest.raises(ValueError, match="pace"):
         package.start(pace="slow")
+    with pytest.raises(ValueError, match="70000 is not a port"):
+        package.start(port=70000)
+    for region in ("us-east-9", "moon"):
+        with pytest.raises(ValueError, match=f"'{region}' is not a region"):
+            package.start(region=region)
 
 
 def test_no_isolation_names_bubblewrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
