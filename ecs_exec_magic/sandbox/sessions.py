@@ -11,6 +11,7 @@ import json
 import secrets
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ IDLE_LIMIT = 1200.0
 """Seconds without traffic after which the service ends a session."""
 
 _OPEN_LIMIT = 30.0
+_REMEMBERED = 5000  # sessions that have ended; AWS forgets them after thirty days
 
 
 @dataclass(eq=False, slots=True)
@@ -106,14 +108,16 @@ class Gateway:
         self._workers: dict[str, Workers] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._over: deque[str] = deque()
+        self._opened = 0
         self._closed = False
 
     def open(
         self, plan: SessionPlan, container: Container, runtime_id: str, *, document: str, owner: str
     ) -> Session:
         """Begin a session; its agent starts by itself, whether or not a client comes."""
-        number = len(self.sessions) + 1
-        session = Session(plan, container, runtime_id, document, owner, _token(), number)
+        self._opened += 1
+        session = Session(plan, container, runtime_id, document, owner, _token(), self._opened)
         session.relay = Relay(session, self._faults)
         self.sessions[session.session_id] = session
         task = asyncio.ensure_future(self._live(session))
@@ -127,6 +131,9 @@ class Gateway:
         timer = self._timers.pop(session.session_id, None)
         if timer is not None:
             timer.cancel()
+        self._over.append(session.session_id)
+        if len(self._over) > _REMEMBERED:
+            self.sessions.pop(self._over.popleft(), None)
 
     async def _live(self, session: Session) -> None:
         if self._closed:

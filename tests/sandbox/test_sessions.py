@@ -47,6 +47,19 @@ async def test_dev_fd_can_be_reopened(shared: Cluster) -> None:
     assert seen.payload() == b"one\r\ntwo\r\n"
 
 
+async def test_sessions_of_long_ago_are_forgotten(
+    own: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecs_exec_magic.sandbox.sessions._REMEMBERED", 2)
+    for _ in range(4):
+        await run(own, "true")
+    assert own.sandbox.wait_idle()
+    last = await run(own, "echo here")
+    assert last.payload() == b"here\r\n" and own.sandbox.wait_idle()
+    seen = own.ssm.describe_sessions(State="History")["Sessions"]
+    assert len(seen) <= 3
+
+
 async def test_wrong_token_is_refused(shared: Cluster) -> None:
     session = shared.execute("true")
     async with RawClient(session["streamUrl"], "wrong") as client:
