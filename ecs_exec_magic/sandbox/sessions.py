@@ -270,6 +270,19 @@ class Gateway:
         self._counters.session_terminated(session.session_id)
         self._end(session)
 
+    def task_stopped(self, task_id: str) -> None:
+        """The containers of a task are gone: its sessions end, but those that still tell a client.
+
+        Without one an agent waits for it before it looks at its process, and never learns.
+        """
+        for runtime_id in [r for r in self._workers if r.startswith(task_id)]:
+            del self._workers[runtime_id]
+        for session in [self.sessions[session_id] for session_id in self._tasks]:
+            attached = session.relay is not None and session.relay.client is not None
+            if session.runtime_id.startswith(task_id) and not attached:
+                session.reason = "the task stopped"
+                self._end(session)
+
     def kill_agents(self, task_id: str = "") -> int:
         """Let exec agents die without a word; a new one takes the place of each.
 

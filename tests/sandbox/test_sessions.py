@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,6 +59,23 @@ async def test_sessions_of_long_ago_are_forgotten(
     assert last.payload() == b"here\r\n" and own.sandbox.wait_idle()
     seen = own.ssm.describe_sessions(State="History")["Sessions"]
     assert len(seen) <= 3
+
+
+def test_a_stopped_task_holds_no_session_that_nobody_came_to(own: Cluster) -> None:
+    task = own.task()["taskArn"]
+    arguments: Any = {"cluster": "demo", "task": task, "container": "worker", "interactive": True}
+    for command in ("sleep 600", "sleep 600", "true"):  # the third waits for a slot
+        own.ecs.execute_command(**arguments, command=command)
+    sessions = list(own.sandbox._server.gateway.sessions.values())
+    while not all(s.agent and getattr(s.agent._plugin, "_process", None) for s in sessions[:2]):
+        time.sleep(0.01)
+    own.ecs.stop_task(cluster="demo", task=task)
+    own.ecs.get_waiter("tasks_stopped").wait(
+        cluster="demo", tasks=[task], WaiterConfig={"Delay": 0, "MaxAttempts": 2000}
+    )
+    assert own.sandbox.wait_idle(20)
+    assert len(own.ssm.describe_sessions(State="History")["Sessions"]) == 3
+    assert own.ssm.describe_sessions(State="Active")["Sessions"] == []
 
 
 async def test_wrong_token_is_refused(shared: Cluster) -> None:
