@@ -61,6 +61,16 @@ async def test_sessions_of_long_ago_are_forgotten(
     assert len(seen) <= 3
 
 
+async def test_a_task_that_stops_ends_a_clients_session(own: Cluster) -> None:
+    task = own.task()["taskArn"]
+    session = own.execute("sh -c 'echo up; sleep 600'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"up"))
+        await asyncio.to_thread(own.ecs.stop_task, cluster="demo", task=task)
+        seen = await client.finish()
+    assert seen.closed is not None and seen.closed["Output"] == ""
+
+
 def test_a_stopped_task_holds_no_session_that_nobody_came_to(own: Cluster) -> None:
     task = own.task()["taskArn"]
     arguments: Any = {"cluster": "demo", "task": task, "container": "worker", "interactive": True}
