@@ -34,11 +34,8 @@ async def write(container: Container, session_id: str, level: str, text: str) ->
 
 
 async def has_program(container: Container, name: str) -> bool:
-    """Whether a container has a program on its PATH."""
-    ask = getattr(container, "has", None)
-    if ask is not None:
-        return bool(await ask(name))
-    return await run_quietly(container, ["sh", "-c", 'command -v "$1"', "sh", name]) == 0
+    """Whether a container has a program on its PATH. Raises StartError when it has stopped."""
+    return await container.has(name)
 
 
 async def run_quietly(container: Container, argv: list[str]) -> int | None:

@@ -6,11 +6,13 @@ Knows calls and counts. Never knows why something happened.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Call", "Counters"]
+
+_CALLS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,11 @@ class Call:
 
 
 class Counters:
-    """What happened, for tests to read from any thread."""
+    """What happened, for tests to read from any thread; of the calls the last ten thousand."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._calls: list[Call] = []
+        self._calls: deque[Call] = deque(maxlen=_CALLS)
         self._active: Counter[str] = Counter()
         self._most: Counter[str] = Counter()
         self._terminated: list[str] = []

@@ -107,6 +107,7 @@ class Server:
             idle_limit=idle_timeout,
             wedge=wedge,
         )
+        self.world.on_stopped = self.gateway.task_stopped
         services = [
             *ecs.operations(self.world, self.gateway, self.stream_url),
             SsmService(self.world, self.gateway, self.stream_url, faults),

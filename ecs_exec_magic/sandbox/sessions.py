@@ -11,6 +11,7 @@ import json
 import secrets
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ IDLE_LIMIT = 1200.0
 """Seconds without traffic after which the service ends a session."""
 
 _OPEN_LIMIT = 30.0
+_REMEMBERED = 5000  # sessions that have ended; AWS forgets them after thirty days
 
 
 @dataclass(eq=False, slots=True)
@@ -106,14 +108,16 @@ class Gateway:
         self._workers: dict[str, Workers] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._over: deque[str] = deque()
+        self._opened = 0
         self._closed = False
 
     def open(
         self, plan: SessionPlan, container: Container, runtime_id: str, *, document: str, owner: str
     ) -> Session:
         """Begin a session; its agent starts by itself, whether or not a client comes."""
-        number = len(self.sessions) + 1
-        session = Session(plan, container, runtime_id, document, owner, _token(), number)
+        self._opened += 1
+        session = Session(plan, container, runtime_id, document, owner, _token(), self._opened)
         session.relay = Relay(session, self._faults)
         self.sessions[session.session_id] = session
         task = asyncio.ensure_future(self._live(session))
@@ -127,6 +131,9 @@ class Gateway:
         timer = self._timers.pop(session.session_id, None)
         if timer is not None:
             timer.cancel()
+        self._over.append(session.session_id)
+        if len(self._over) > _REMEMBERED:
+            self.sessions.pop(self._over.popleft(), None)
 
     async def _live(self, session: Session) -> None:
         if self._closed:
@@ -262,6 +269,19 @@ class Gateway:
         session.terminated = True
         self._counters.session_terminated(session.session_id)
         self._end(session)
+
+    def task_stopped(self, task_id: str) -> None:
+        """The containers of a task are gone: its sessions end, but those that still tell a client.
+
+        Without one an agent waits for it before it looks at its process, and never learns.
+        """
+        for runtime_id in [r for r in self._workers if r.startswith(task_id)]:
+            del self._workers[runtime_id]
+        for session in [self.sessions[session_id] for session_id in self._tasks]:
+            attached = session.relay is not None and session.relay.client is not None
+            if session.runtime_id.startswith(task_id) and not attached:
+                session.reason = "the task stopped"
+                self._end(session)
 
     def kill_agents(self, task_id: str = "") -> int:
         """Let exec agents die without a word; a new one takes the place of each.

@@ -162,7 +162,7 @@ class Trail:
         """Remember a call; data events are left out."""
         if is_data_event(service, operation):
             return
-        now = time.time()
+        now, region = time.time(), _GLOBAL.get(service, caller.region)
         asked = _cleaned(parameters) or None
         if service == "s3" and asked and "bucket" in asked:
             asked["bucketName"] = asked.pop("bucket")
@@ -176,7 +176,7 @@ class Trail:
             "eventTime": _moment(now),
             "eventSource": f"{service}.amazonaws.com",
             "eventName": operation,
-            "awsRegion": caller.region,
+            "awsRegion": region,
             "sourceIPAddress": source,
             "userAgent": agent,
         }
@@ -200,7 +200,7 @@ class Trail:
             Event(
                 self._count,
                 now,
-                _GLOBAL.get(service, caller.region),
+                region,
                 record,
                 name.rpartition("/")[2],
                 tuple(_resources(asked or {})),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from . import agentlog
+from .containers import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -314,7 +315,10 @@ class Transcript:
             What failed, in the agent's words; empty when the session has ended well, whether or
             not the log could be put in its place.
         """
-        failure = await _cannot_be_made(container, self._plan)
+        try:
+            failure = await _cannot_be_made(container, self._plan)
+        except StartError:
+            return ""  # the container has stopped, and the agent in it with it: there is no log
         if failure:
             text = f"unable to generate log data: {failure}"
             await agentlog.write(container, self._plan.session_id, "ERROR", text)

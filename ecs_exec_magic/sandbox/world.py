@@ -23,7 +23,7 @@ from .pods import ContainerSpec, Pod, PodError
 from .seed import connect, seed
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -54,6 +54,9 @@ class World:
         account: the other services.
         network: gives addresses.
         authorizer: decides what roles may do.
+
+    Attributes:
+        on_stopped: called with the id of a task whose containers have stopped.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class World:
         self.region = region
         self.state = State(self.account.account_id)
         self.pace = pace
+        self.on_stopped: Callable[[str], object] = lambda _task_id: None
         self.scheduler = Scheduler(self)
         self.logs = AwsLogs(self.account, self.authorizer)
         self._root = root
@@ -348,6 +352,7 @@ class World:
             except Exception:  # noqa: BLE001  # what a runtime could not remove stops no life
                 _LOG.exception("something of a practice task is left")
             self._pods.pop(task)
+            self.on_stopped(task.task_id)
         self._stopped(task, codes)
         task.execution_stopped = time.time()
         await asyncio.sleep(self.pace.transition)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,6 +46,46 @@ async def test_files_and_processes_are_shared(shared: Cluster) -> None:
 async def test_dev_fd_can_be_reopened(shared: Cluster) -> None:
     seen = await run(shared, "sh -c 'echo one >/dev/fd/1; exec 3</dev/fd/0; echo two >/dev/tty'")
     assert seen.payload() == b"one\r\ntwo\r\n"
+
+
+async def test_sessions_of_long_ago_are_forgotten(
+    own: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecs_exec_magic.sandbox.sessions._REMEMBERED", 2)
+    for _ in range(4):
+        await run(own, "true")
+    assert own.sandbox.wait_idle()
+    last = await run(own, "echo here")
+    assert last.payload() == b"here\r\n" and own.sandbox.wait_idle()
+    seen = own.ssm.describe_sessions(State="History")["Sessions"]
+    assert len(seen) <= 3
+
+
+async def test_a_task_that_stops_ends_a_clients_session(own: Cluster) -> None:
+    task = own.task()["taskArn"]
+    session = own.execute("sh -c 'echo up; sleep 600'")
+    async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
+        await client.until(has(b"up"))
+        await asyncio.to_thread(own.ecs.stop_task, cluster="demo", task=task)
+        seen = await client.finish()
+    assert seen.closed is not None and seen.closed["Output"] == ""
+
+
+def test_a_stopped_task_holds_no_session_that_nobody_came_to(own: Cluster) -> None:
+    task = own.task()["taskArn"]
+    arguments: Any = {"cluster": "demo", "task": task, "container": "worker", "interactive": True}
+    for command in ("sleep 600", "sleep 600", "true"):  # the third waits for a slot
+        own.ecs.execute_command(**arguments, command=command)
+    sessions = list(own.sandbox._server.gateway.sessions.values())
+    while not all(s.agent and getattr(s.agent._plugin, "_process", None) for s in sessions[:2]):
+        time.sleep(0.01)
+    own.ecs.stop_task(cluster="demo", task=task)
+    own.ecs.get_waiter("tasks_stopped").wait(
+        cluster="demo", tasks=[task], WaiterConfig={"Delay": 0, "MaxAttempts": 2000}
+    )
+    assert own.sandbox.wait_idle(20)
+    assert len(own.ssm.describe_sessions(State="History")["Sessions"]) == 3
+    assert own.ssm.describe_sessions(State="Active")["Sessions"] == []
 
 
 async def test_wrong_token_is_refused(shared: Cluster) -> None:

@@ -167,6 +167,7 @@ def test_data_events_are_left_out_and_regions_kept_apart(own: Cluster) -> None:
     client(own, "iam", "eu-west-1").list_users()
     names = [e["EventName"] for e in client(own, "cloudtrail").lookup_events()["Events"]]
     assert names == ["ListUsers", "CreateBucket"]
+    assert looked_up(own, "ListUsers")[0]["awsRegion"] == "us-east-1"
     (bucket,) = looked_up(own, "CreateBucket")
     asked = bucket["requestParameters"]
     assert asked["bucketName"] == "trail-bucket" and asked["Host"] == "s3.amazonaws.com"

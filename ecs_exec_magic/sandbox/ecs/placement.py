@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from .model import Cluster, Instance, Launch
 
 __all__ = ["free", "place", "refusal"]
@@ -40,12 +42,23 @@ def refusal(instance: Instance, launch: Launch) -> str:
     return ""
 
 
-def place(cluster: Cluster, launch: Launch) -> tuple[Instance | None, str]:
+def place(
+    cluster: Cluster, launch: Launch, *, without: Container[Instance | None] = ()
+) -> tuple[Instance | None, str]:
     """The instance with the most memory left, or the reason why there is none.
 
     The reason is empty when the cluster has no instances at all.
+
+    Args:
+        cluster: whose instances.
+        launch: what needs room.
+        without: instances that are not wanted: a daemon has one task on each.
     """
-    reasons = {i: refusal(i, launch) for i in cluster.instances.values() if i.status == "ACTIVE"}
+    reasons = {
+        i: refusal(i, launch)
+        for i in cluster.instances.values()
+        if i.status == "ACTIVE" and i not in without
+    }
     fit = [instance for instance, reason in reasons.items() if not reason]
     if fit:
         return max(fit, key=lambda i: free(i)[1]), ""

@@ -158,7 +158,9 @@ class Scheduler:
         for _ in range(count):
             instance = None
             if primary.launch.launch_type != "FARGATE":
-                instance, reason = place(cluster, primary.launch)
+                daemon = service.options.get("schedulingStrategy") == "DAEMON"
+                taken = {t.instance for t in primary.alive()} if daemon else ()
+                instance, reason = place(cluster, primary.launch, without=taken)
                 if instance is None:
                     self._tell_once(service, _NO_PLACE.format(_REASONS.get(reason, reason)))
                     break

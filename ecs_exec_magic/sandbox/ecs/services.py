@@ -121,9 +121,10 @@ class ServiceOperations:
         self._settle(service, given)
         service.desired = desired
         # Turning exec on or off does not touch what runs: only later tasks have it.
-        if given.get("forceNewDeployment") or any(k in given for k in _LAUNCHING):
+        other = launch != now
+        if given.get("forceNewDeployment") or (other and any(k in given for k in _LAUNCHING)):
             service.deploy(launch)
-        elif launch != now:
+        elif other:
             service.primary.launch = launch
         service.steady = service.steady and "desiredCount" not in given
         self._world.scheduler.changed(service)

@@ -88,7 +88,11 @@ class TaskOperations:
             region.requests[cluster.name, token] = (_fingerprint(given), tasks)
             if len(region.requests) > _TOKENS:  # boto3 sends one with every call
                 region.requests.pop(next(iter(region.requests)))
-        return {"tasks": await self._begin(tasks), "failures": failures}
+        try:
+            return {"tasks": await self._begin(tasks), "failures": failures}
+        except BaseException:
+            region.requests.pop((cluster.name, token or ""), None)
+            raise
 
     @operation("StartTask")
     async def op_start_task(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
@@ -149,7 +153,7 @@ class TaskOperations:
                 await check_roles(self._world, task.cluster.region.name, task.launch)
             for task in tasks:
                 await self._world.attach(task)
-        except ApiError:
+        except BaseException:
             for task in tasks:
                 await self._world.abandon(task)
             raise

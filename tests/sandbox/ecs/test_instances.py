@@ -151,9 +151,15 @@ def test_daemons_run_once_on_each(ecs: Ecs) -> None:
         launchType="EC2",
         schedulingStrategy="DAEMON",
     )
-    for count in (1, 2):
-        add(ecs, cluster)
+    instances = set()
+    for count in (1, 2, 3):  # each with more room than those before
+        instances.add(add(ecs, cluster, memory=1000 * count))
         runs(ecs, cluster, count)
+    ecs.client.update_service(cluster=cluster, service="d", forceNewDeployment=True)
+    ecs.stable(cluster, "d")
+    arns = ecs.client.list_tasks(cluster=cluster)["taskArns"]
+    tasks = ecs.client.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
+    assert {task["containerInstanceArn"] for task in tasks} == instances and len(tasks) == 3
 
 
 def test_deregistering(ecs: Ecs) -> None:

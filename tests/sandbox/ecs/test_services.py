@@ -119,6 +119,8 @@ def test_exec_comes_with_a_new_deployment_only(ecs: Ecs) -> None:
     update = ecs.client.update_service
     changed = update(cluster=cluster, service="web", enableExecuteCommand=True)["service"]
     assert changed["enableExecuteCommand"] and len(changed["deployments"]) == 1
+    same = update(cluster=cluster, service="web", taskDefinition=definition)["service"]
+    assert len(same["deployments"]) == 1, "nothing has changed"
     assert arns(ecs, cluster) == old
     assert not any(ecs.task(cluster, arn)["enableExecuteCommand"] for arn in old)
     changed = update(

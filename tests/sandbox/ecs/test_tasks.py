@@ -136,6 +136,10 @@ def test_a_client_token_starts_once(ecs: Ecs) -> None:
     again = {"cluster": cluster, "definition": definition, "clientToken": "t", "count": 1}
     ecs.fails("ConflictException", "client token", ecs.run, **again)
     assert len(ecs.client.list_tasks(cluster=cluster)["taskArns"]) == 2
+    nowhere = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
+    again |= {"clientToken": "u", "networkConfiguration": nowhere}
+    for _ in range(2):  # what was refused was not started
+        ecs.fails(PARAMETER, "subnet-1", ecs.run, **again)
 
 
 def test_tags_come_from_the_definition_when_asked(ecs: Ecs) -> None:
