@@ -22,10 +22,13 @@ from .front import DEFAULT_REGION
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OWN_KEY", "Account", "Answer", "KnownKey", "Unserved", "partition", "regions"]
+__all__ = ["OWN_ID", "OWN_KEY", "Account", "Answer", "KnownKey", "Unserved", "partition", "regions"]
 
 OWN_KEY = "AKIASANDBOX000000001"
 """The access key of the sandbox's own administrator."""
+
+OWN_ID = "AIDASANDBOXUSER000001"
+"""The administrator's unique id."""
 
 _FIRST = 123456789012
 _SERVICES = ("sts", "iam", "kms", "s3", "logs", "ec2")

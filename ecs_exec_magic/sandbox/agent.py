@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from ..channel.encryption import DecryptionError, SessionCipher
 from ..channel.frames import Frame, FrameError, MessageType, PayloadType, decode, encode
 from . import handshake
-from .api import ACCOUNT, ApiError
+from .api import ApiError
 from .faults import denial
 from .outbox import Outbox
 
@@ -263,9 +263,10 @@ class Agent:
     async def _decrypt(self, blob: bytes, context: dict[str, str]) -> bytes:
         plan = self.plan
         if self.faults.deny_kms:
-            role = (plan.role_arn or "no role").rpartition("/")[2]
-            account = plan.role_arn.split(":")[4] if plan.role_arn else ACCOUNT
-            caller = f"arn:aws:sts::{account}:assumed-role/{role}"
+            caller = "a task without a role"
+            if plan.role_arn:
+                account, role = plan.role_arn.split(":")[4], plan.role_arn.rpartition("/")[2]
+                caller = f"arn:aws:sts::{account}:assumed-role/{role}"
             raise ApiError("AccessDeniedException", denial(caller, "kms:Decrypt"))
         return await self._keys.decrypt(
             plan.region, blob, context, plan.key_id or "", plan.role_arn

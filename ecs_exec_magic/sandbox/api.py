@@ -41,12 +41,9 @@ if TYPE_CHECKING:
     from .faults import Faults
     from .trail import Trail
 
-__all__ = ["ACCOUNT", "Api", "ApiError", "Caller", "Gate", "Principal", "Reply", "operation"]
+__all__ = ["Api", "ApiError", "Caller", "Gate", "Principal", "Reply", "operation"]
 
 _LOG = logging.getLogger(__name__)
-
-ACCOUNT = "123456789012"
-"""The id of the first account of a process; an answer's must come from its ``Account``."""
 
 _OURS = {"ecs", "ssm", "cloudtrail"}
 """Services of which moto is asked nothing."""

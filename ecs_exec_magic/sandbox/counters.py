@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["Call", "Counters"]
@@ -21,7 +21,7 @@ class Call:
 
     service: str
     operation: str
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = field(repr=False)
     region: str
     access_key: str
     error: str = ""

@@ -16,7 +16,6 @@ from .containers import TERMINATED, Container, Events, Process, StartError
 from .forks import ForkError, Link
 from .leftovers import remove
 from .networks import HostNetwork, Network, PrivateNetwork
-from .pages import PageServer
 
 if TYPE_CHECKING:
     import socket
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .containers import ContainerSpec
+    from .pages import PageServer
     from .runtimes import LocalRuntime
 
 __all__ = ["LocalContainer", "LocalPod"]
@@ -174,6 +174,8 @@ class LocalContainer(Container):
             if self.image.is_web_server and self._main_argv == list(self.image.main):
                 await self._listening(self.image.port)
         elif self._web_port is not None:
+            from .pages import PageServer  # with aiohttp, which the package loads only when needed
+
             self._pages = PageServer(self.root / images.WEB_ROOT)
             await self._pages.start(await self._network.listen(self._web_port))
 

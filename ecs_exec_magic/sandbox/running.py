@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import admin
-from .account import regions
+from .account import OWN_KEY, regions
 from .chaos import Chaos
 from .counters import Counters
 from .faults import Faults
@@ -146,7 +146,7 @@ class Sandbox:
         """What boto3 and the AWS CLI need to talk to it."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "AKIASANDBOX000000001",
+            "AWS_ACCESS_KEY_ID": OWN_KEY,
             "AWS_SECRET_ACCESS_KEY": "sandbox",
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,

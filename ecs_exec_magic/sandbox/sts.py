@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .account import OWN_ID
 from .api import operation
 
 if TYPE_CHECKING:
     from .api import Caller
 
 __all__ = ["StsService"]
-
-_SANDBOX_USER = "AIDASANDBOXUSER000001"
 
 
 class StsService:
@@ -22,5 +21,5 @@ class StsService:
     @operation("GetCallerIdentity")
     def op_get_caller_identity(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Tell the caller's identity."""
-        user_id = caller.principal.user_id if caller.principal is not None else _SANDBOX_USER
+        user_id = caller.principal.user_id if caller.principal is not None else OWN_ID
         return {"UserId": user_id, "Account": caller.account_id, "Arn": caller.arn}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from .account import OWN_ID
 from .api import ApiError, operation
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def _identity(caller: Caller) -> dict[str, Any]:
     principal = caller.principal
     account, name = caller.account_id, caller.arn.rpartition("/")[2]
     shared = {"arn": caller.arn, "accountId": account, "accessKeyId": caller.access_key}
-    identifier = principal.user_id if principal is not None else "AIDASANDBOXUSER000001"
+    identifier = principal.user_id if principal is not None else OWN_ID
     if principal is not None and principal.kind == "assumed-role":
         role = (principal.role_arn or "").rpartition("/")[2]
         issuer = {

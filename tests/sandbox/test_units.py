@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -111,3 +113,9 @@ def test_outbox_repeats_only_its_head_and_learns() -> None:
         outbox.add(number, b"", 0.0)
         outbox.acknowledged(number, 30.0)
     assert outbox.timeout == 1.0
+
+
+def test_the_package_loads_no_heavy_library() -> None:
+    heavy = "{'aiohttp', 'boto3', 'docker', 'moto'} & set(sys.modules)"
+    code = f"import sys, ecs_exec_magic.sandbox\nassert not {heavy}, {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from ..account import OWN_ID, OWN_KEY
 from ..api import ApiError
 
 __all__ = ["SANDBOX_KEY", "SANDBOX_USER", "AccountLike", "Identities", "Identity", "Kind"]
 
-SANDBOX_KEY = "AKIASANDBOX000000001"
+SANDBOX_KEY = OWN_KEY
 """The key that a practice cluster prints: its holder may do everything."""
 
 SANDBOX_USER = "sandbox"
-_SANDBOX_ID = "AIDASANDBOXUSER000001"
 
 Kind: TypeAlias = Literal["root", "user", "assumed-role"]
 
@@ -109,7 +109,7 @@ class Identities:
         if self.strict and access_key != SANDBOX_KEY:
             raise _unknown(service)
         arn = f"arn:aws:iam::{self._account.account_id}:user/{SANDBOX_USER}"
-        return Identity(arn, "user", SANDBOX_USER, _SANDBOX_ID, None, access_key, True)
+        return Identity(arn, "user", SANDBOX_USER, OWN_ID, None, access_key, True)
 
 
 def _unknown(service: str) -> ApiError:
