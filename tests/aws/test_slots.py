@@ -224,6 +224,7 @@ async def _play(actions: list[tuple[str, int]], limit: int) -> None:
 
     for action, which in actions:
         if action == "ask":
+            await settle()  # a place that was handed over counts as entered once its holder wakes
             number = len(asked)
             asked.append(number)
             leave[number] = asyncio.Event()

@@ -128,7 +128,7 @@ def test_what_knows_the_endpoint_goes_there_as_before(practice: Sandbox) -> None
     assert b"practice cluster" in answer_to(practice, b"GET / HTTP/1.0\r\n\r\n")
     # However slowly it comes, or all at once with the next one.
     with connection(practice) as sock:
-        for byte in b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.0\r\n\r\n":
+        for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.0\r\n\r\n":
             sock.sendall(bytes([byte]))
         assert all_of(sock).count(b"practice cluster") == 2
 
