@@ -156,6 +156,8 @@ class World:
         task = asyncio.ensure_future(self._guard(life))
         self._lives.add(task)
         task.add_done_callback(self._lives.discard)
+        # Cancelled before its first step, the guard never gets to it: it would warn.
+        task.add_done_callback(lambda _: life.close())
         return task
 
     @staticmethod
