@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from . import agentlog
+from .account import partition
 from .containers import StartError
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class Transcripts:
             answer = await self._call(
                 plan,
                 "s3:GetEncryptionConfiguration",
-                f"arn:{_partition(plan.region)}:s3:::{bucket}",
+                f"arn:{partition(plan.region)}:s3:::{bucket}",
                 "get_bucket_encryption",
                 Bucket=bucket,
             )
@@ -230,7 +231,7 @@ class Transcripts:
             await self._call(
                 plan,
                 "s3:PutObject",
-                f"arn:{_partition(plan.region)}:s3:::{bucket}/{key}",
+                f"arn:{partition(plan.region)}:s3:::{bucket}/{key}",
                 "put_object",
                 Bucket=bucket,
                 Key=key,
@@ -244,7 +245,7 @@ class Transcripts:
     async def _to_group(
         self, plan: SessionPlan, container: Container, group: str, log: IO[bytes]
     ) -> None:
-        where = f"arn:{_partition(plan.region)}:logs:{plan.region}:{self._account.account_id}"
+        where = f"arn:{partition(plan.region)}:logs:{plan.region}:{self._account.account_id}"
         stream = f"{where}:log-group:{group}:log-stream:{plan.session_id}"
         names = {"logGroupName": group, "logStreamName": plan.session_id}
         await asyncio.sleep(self._pace.upload)
@@ -389,13 +390,6 @@ def _directory(plan: SessionPlan) -> str:
     agent = plan.target_id.removeprefix("ecs:")
     where = f"/var/lib/amazon/ssm/{agent}/session/orchestration"
     return f"{where}/{plan.session_id}/{plan.kind}"
-
-
-def _partition(region: str) -> str:
-    for start, partition in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov")):
-        if region.startswith(start):
-            return partition
-    return "aws"
 
 
 def _worded(code: str, message: str, status: int) -> str:

@@ -17,6 +17,7 @@ from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.sandbox import SandboxUnavailable
 
 from .conftest import Cluster
+from .containers.helpers import marked
 from .rawclient import RawClient
 
 MAIN = (
@@ -26,20 +27,6 @@ MAIN = (
     "command.add_arguments(parser)\n"
     "sys.exit(command.run(parser.parse_args()))\n"
 )
-
-
-def marked(marker: str) -> list[str]:
-    """Processes of the host whose arguments or environment name the marker."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                command = Path("/proc", name, "cmdline").read_bytes()
-            except OSError:
-                continue
-            if marker.encode() in command:
-                found.append(name)
-    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the isolated runtimes are Linux's")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.channel.frames import PayloadType
-from ecs_exec_magic.sandbox import agentlog, transcripts
+from ecs_exec_magic.sandbox import account, agentlog
 from ecs_exec_magic.sandbox.pace import FAST
 from ecs_exec_magic.sandbox.transcripts import LoggingPlan, Transcripts, log_events
 
@@ -393,7 +393,7 @@ def test_events_hold_every_line_in_order(pieces: list[bytes]) -> None:
     [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
 )
 def test_names_belong_to_the_partition(region: str, partition: str) -> None:
-    assert transcripts._partition(region) == partition
+    assert account.partition(region) == partition
 
 
 # -- with a real account -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from ..account import partition
 from .definition import TaskDefinition
 from .model import Cluster, ContainerState, Task
 
@@ -19,14 +20,7 @@ if TYPE_CHECKING:
     from .deployment import Deployment, Service
     from .model import Instance, Launch
 
-__all__ = ["Region", "State", "partition_of"]
-
-
-def partition_of(region: str) -> str:
-    """The partition that a region belongs to."""
-    if region.startswith("cn-"):
-        return "aws-cn"
-    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+__all__ = ["Region", "State"]
 
 
 class Region:
@@ -49,11 +43,11 @@ class Region:
 
     def arn(self, kind: str, name: str) -> str:
         """An ARN of this region and account."""
-        return f"arn:{partition_of(self.name)}:ecs:{self.name}:{self.account_id}:{kind}/{name}"
+        return f"arn:{partition(self.name)}:ecs:{self.name}:{self.account_id}:{kind}/{name}"
 
     def iam(self, resource: str) -> str:
         """An ARN of something in this account's IAM."""
-        return f"arn:{partition_of(self.name)}:iam::{self.account_id}:{resource}"
+        return f"arn:{partition(self.name)}:iam::{self.account_id}:{resource}"
 
     def add_cluster(self, name: str) -> Cluster:
         """A new cluster in the place of any of this name."""

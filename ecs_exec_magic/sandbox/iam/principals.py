@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .. import account
 from .documents import Policy, PolicyError, Statement, parse
 from .identity import SANDBOX_USER, AccountLike
 
@@ -52,11 +53,7 @@ class Entity:
 
 def partition_of(text: str) -> str:
     """The partition of a region or an ARN."""
-    if text.startswith("arn:"):
-        return text.split(":")[1]
-    if text.startswith("cn-"):
-        return "aws-cn"
-    return "aws-us-gov" if text.startswith("us-gov-") else "aws"
+    return text.split(":")[1] if text.startswith("arn:") else account.partition(text)
 
 
 def home_region(partition: str) -> str:
