@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,12 +142,14 @@ def test_modules_say_what_they_are(path: Path) -> None:
 
 
 def test_texts_name_only_magics_that_exist() -> None:
+    from ecs_exec_magic.notebook import workspace
+    from ecs_exec_magic.notebook.finding import EcsFind
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
 
-    there = {
-        name for one in (EcsExec, EcsSandbox) for table in one.magics.values() for name in table
-    }
+    classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsSandbox)
+    assert set(classes) == set(workspace.EcsMagics.__subclasses__())
+    there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):
         named = set(re.findall(r"%(ecs_[a-z]+)", path.read_text("utf-8")))
         assert named <= there, f"{path} speaks of {named - there}"

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from .magics import EcsExec
-    from .sandbox import EcsSandbox
+    from .workspace import EcsMagics
 
 __all__ = ["load", "unload"]
 
@@ -20,12 +19,20 @@ def load(shell: InteractiveShell) -> None:
     """Add the magics to a shell: ``%load_ext ecs_exec_magic``.
 
     Starts nothing and connects nowhere; the first command does.
+
+    Raises:
+        InvalidRequest: the nearest pyproject.toml sets something that is no setting.
     """
+    from .finding import EcsFind
     from .magics import EcsExec
     from .sandbox import EcsSandbox
+    from .settings import project_settings
 
     unload(shell)  # whoever loads twice gets one set of magics, not a set and a stale one
-    shell.register_magics(EcsExec(shell), EcsSandbox(shell))
+    configured = shell.config.get("EcsExec", {})
+    settings = {k: v for k, v in project_settings().items() if k not in configured}
+    magics = EcsExec(shell, **settings)
+    shell.register_magics(magics, EcsFind(shell, magics.workspace), EcsSandbox(shell))
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -43,13 +50,11 @@ def unload(shell: InteractiveShell) -> None:
             del manager.registry[type(magics).__name__]
 
 
-def _loaded(shell: InteractiveShell) -> list[EcsExec | EcsSandbox]:
-    from .magics import EcsExec
-    from .sandbox import EcsSandbox
+def _loaded(shell: InteractiveShell) -> list[EcsMagics]:
+    from .workspace import EcsMagics
 
-    there = [each for each in shell.configurables if isinstance(each, (EcsExec, EcsSandbox))]
-    # The practice cluster first: it gives the other magics back what it has taken from them.
-    return sorted(there, key=lambda each: isinstance(each, EcsExec))
+    # The last first: the practice cluster gives the other magics back what it has taken from them.
+    return [each for each in reversed(shell.configurables) if isinstance(each, EcsMagics)]
 
 
 def _owner(function: object) -> object:

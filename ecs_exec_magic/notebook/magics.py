@@ -10,21 +10,20 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import (
-    Magics,
     cell_magic,
     line_magic,
     magics_class,
     needs_local_scope,
     no_var_expand,
 )
-from IPython.utils.text import DollarFormatter
-from traitlets import Bool, Enum, Float, TraitError, Unicode, observe, validate
+from traitlets import observe
 
-from ..address import parse_address
-from ..errors import CommandFailed, InvalidRequest
+from ..errors import CommandFailed
 from .choice import Choice
 from .display import Screen
 from .options import ACCOUNT, RUN, WHERE, Command, Option, Parsed
+from .settings import Settings
+from .workspace import EcsMagics, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,26 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["EcsExec"]
 
 _SHELL = Option(("--shell",), "shell", "the program that runs the script", "PATH")
-
-TARGET_LINE = Command(
-    "%ecs_target",
-    "[ADDRESS]",
-    "Set, show or clear the container that this notebook's commands run in.",
-    (
-        *WHERE,
-        *ACCOUNT,
-        Option(("--check",), "check", "run `true` there, to see that commands work"),
-        Option(("--clear",), "clear", "forget the target"),
-    ),
-    """
-    ADDRESS is [CLUSTER/]NAME[:CONTAINER], where NAME is a service, task id, family or ARN. The
-    container is looked up at once and stays the same until the target is set again; it is
-    returned, so that `t = %ecs_target` gives Python a Target.
-
-    --region, --profile, --endpoint-url, and --cluster without a name hold for all that follows.
-    """,
-    takes_words=True,
-)
 
 _RUN_DETAILS = """
     Without -t the command runs in the container that %ecs_target has set. --container alone means
@@ -89,122 +68,23 @@ SHELL_CELL = Command(
 
 
 @magics_class
-class EcsExec(Magics):
+class EcsExec(EcsMagics, Settings):
     """Run commands in Amazon ECS containers."""
 
-    region = Unicode(None, allow_none=True, help="AWS region; None: as AWS is configured.").tag(
-        config=True
-    )
-    profile = Unicode(None, allow_none=True, help="Profile of the AWS configuration.").tag(
-        config=True
-    )
-    endpoint_url = Unicode(None, allow_none=True, help="Serve all AWS calls here.").tag(config=True)
-    cluster = Unicode(
-        None, allow_none=True, help="Cluster of addresses that name none; None: the account's."
-    ).tag(config=True)
-    target = Unicode("", help="Container to run in: [CLUSTER/]NAME[:CONTAINER].").tag(config=True)
-    timeout = Float(None, allow_none=True, help="End commands after so many seconds.").tag(
-        config=True
-    )
-    raise_on_error = Bool(True, help="Raise CommandFailed when an exit code is not 0.").tag(
-        config=True
-    )
-    bridge = Enum(
-        ("thread", "nest"),
-        "thread",
-        help="Run on a loop of our own in a thread, or nested on the notebook's own loop.",
-    ).tag(config=True)
-    method = Enum(
-        ("execute-command", "start-session"),
-        "execute-command",
-        help="The AWS API that starts sessions.",
-    ).tag(config=True)
-
-    def __init__(self, shell: Any = None, **kwargs: Any) -> None:
-        self._clients: dict[tuple[Any, ...], Any] = {}
-        self._choice = Choice()
-        self._pinned: tuple[tuple[Any, ...], Any] | None = None
-        super().__init__(shell, **kwargs)
-        self._choice = Choice(self.target or None)
-
-    @validate("target")
-    def _valid_target(self, proposal: Mapping[str, Any]) -> str:
-        text: str = proposal["value"].strip()
-        if text:
-            try:
-                parse_address(text)
-            except InvalidRequest as error:
-                raise TraitError(f"{error}; {error.cure}") from None
-        return text
-
-    @validate("timeout")
-    def _valid_timeout(self, proposal: Mapping[str, Any]) -> float | None:
-        seconds: float | None = proposal["value"]
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise TraitError(f"{seconds} is not a number of seconds")
-        return seconds
+    def __init__(self, shell: Any, **settings: Any) -> None:
+        self.workspace = Workspace(shell, self)
+        super().__init__(shell, **settings)
+        self.workspace.set_choice(Choice(self.target or None))
 
     @observe("target")
     def _target_set(self, change: Mapping[str, Any]) -> None:
-        self._choice = Choice(change["new"] or None)
-        self._pinned = None
+        self.workspace.set_choice(Choice(change["new"] or None))
 
     def close(self) -> None:
         """Let go of clients and targets; the magics stay usable."""
-        clients, self._clients, self._pinned = self._clients, {}, None
-        for client in clients.values():
-            close = getattr(client, "close", None)
-            if close is not None:
-                close()
+        self.workspace.close()
 
     # -- magics ----------------------------------------------------------------------------------
-
-    @no_var_expand
-    @needs_local_scope
-    @line_magic
-    @TARGET_LINE.document
-    def ecs_target(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
-        parsed = TARGET_LINE.parse(line, self._expander(local_ns))
-        if parsed.help:
-            sys.stdout.write(TARGET_LINE.help())
-            return None
-        if len(parsed.words) > 1:
-            raise TARGET_LINE.error(f"one address is enough; there are {len(parsed.words)}")
-        values = {**parsed.values, "target": parsed.words[0] if parsed.words else None}
-        asked = Choice.from_options(values)
-        settings = {name: parsed[name] for name in _SETTINGS if parsed[name]}
-        if asked:
-            settings.pop("cluster", None)  # it belongs to this target only
-        if parsed["clear"]:
-            if asked or settings or asked.container or parsed["check"]:
-                raise TARGET_LINE.error("--clear stands alone")
-            self.target = ""
-            return None
-        if asked.container and not (asked or self._choice):
-            raise InvalidRequest(
-                "--container alone needs a target that is set",
-                cure="name it too, as in %ecs_target prod/web:nginx",
-            )
-        names_one = bool(asked or asked.container)
-        wanted = self._choice.overridden(values) if names_one else self._choice
-        key = self._settings(settings)
-        if wanted and (names_one or settings or parsed["check"]):
-            # Looked up before anything is changed: a slip of the pen leaves all as it was.
-            target = self._find(wanted, key)
-            if note := getattr(target, "note", ""):
-                sys.stdout.write(f"{note}\n")
-            if parsed["check"]:
-                target.run("true", check=True, timeout=self.timeout, method=self.method)
-            only_address = not any(wanted.words().values())
-            self.target = str(wanted) if only_address else target.address
-            self._choice, self._pinned = wanted, (key, target)
-        for name, value in settings.items():
-            setattr(self, name, value)
-        if wanted:
-            return self._resolve({})
-        if not settings:
-            sys.stdout.write("no target is set; %ecs_target CLUSTER/SERVICE:CONTAINER sets one\n")
-        return None
 
     @no_var_expand
     @needs_local_scope
@@ -213,7 +93,7 @@ class EcsExec(Magics):
     def ecs_exec(
         self, line: str, local_ns: Mapping[str, Any] | None = None
     ) -> CommandResult | None:
-        parsed = EXEC_LINE.parse(line, self._expander(local_ns))
+        parsed = EXEC_LINE.parse(line, self.workspace.expander(local_ns))
         if parsed.help:
             sys.stdout.write(EXEC_LINE.help())
             return None
@@ -235,7 +115,7 @@ class EcsExec(Magics):
     def ecs_shell(
         self, line: str, cell: str, local_ns: Mapping[str, Any] | None = None
     ) -> CommandResult | None:
-        parsed = SHELL_CELL.parse(line, self._expander(local_ns))
+        parsed = SHELL_CELL.parse(line, self.workspace.expander(local_ns))
         if parsed.help:
             sys.stdout.write(SHELL_CELL.help())
             return None
@@ -270,7 +150,7 @@ class EcsExec(Magics):
         result: CommandResult | None = None
         try:
             result = start(
-                self._resolve(parsed.values),
+                self.workspace.resolve(parsed.values),
                 {
                     "stdin": stdin,
                     "timeout": parsed["timeout"] or self.timeout,
@@ -296,12 +176,12 @@ class EcsExec(Magics):
         for kind, name in names.items():
             # "out" is the result, the others its texts.
             value = result if kind == "out" or result is None else getattr(result, kind)
-            self._variables[name] = value
+            self.workspace.variables[name] = value
 
     def _stdin(self, line: Command, name: str | None, local_ns: Mapping[str, Any] | None) -> Any:
         if name is None:
             return None
-        for namespace in (local_ns or {}, self._variables):
+        for namespace in (local_ns or {}, self.workspace.variables):
             if name in namespace:
                 value = namespace[name]
                 break
@@ -311,66 +191,3 @@ class EcsExec(Magics):
             return value
         kind = type(value).__name__
         raise line.error(f"--stdin: {name} is {kind}, not str, bytes, a path, a file or iterable")
-
-    @property
-    def _variables(self) -> dict[str, Any]:
-        assert self.shell is not None, "magics are made with their shell"
-        variables: dict[str, Any] = self.shell.user_ns
-        return variables
-
-    def _expander(self, local_ns: Mapping[str, Any] | None) -> Callable[[str], str]:
-        """IPython's ``var_expand``, but without this package's variables, and loud on failure."""
-
-        def expand(text: str) -> str:
-            names = {**self._variables, **(local_ns or {})}
-            return DollarFormatter().vformat(text, (), names)
-
-        return expand
-
-    # -- where to run ----------------------------------------------------------------------------
-
-    def _settings(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        """What makes one client differ from another."""
-        given = tuple(values.get(name) or getattr(self, name) for name in _SETTINGS)
-        # New keys in the environment mean a new client: pasting them into a cell is how people
-        # go on when the old ones have expired. Only a hash is kept.
-        environment = hash(tuple(sorted(kv for kv in os.environ.items() if kv[0][:4] == "AWS_")))
-        return (*given, self.bridge, environment)
-
-    def _client(self, key: tuple[Any, ...]) -> Any:
-        if key not in self._clients:
-            import ecs_exec_magic
-
-            region, profile, endpoint_url, cluster, bridge, _ = key
-            self._clients[key] = ecs_exec_magic.connect(
-                region=region,
-                profile=profile,
-                endpoint_url=endpoint_url,
-                cluster=cluster,
-                bridge=bridge,
-            )
-        return self._clients[key]
-
-    def _resolve(self, values: Mapping[str, Any]) -> Any:
-        """The container that a line with these options runs in."""
-        choice = self._choice.overridden(values)
-        # With a name of its own the line's cluster is part of the choice, not of the client.
-        key = self._settings({**values, "cluster": None})
-        is_default = choice == self._choice and key == self._settings({})
-        if is_default and self._pinned is not None and self._pinned[0] == key:
-            return self._pinned[1]
-        target = self._find(choice, key)
-        if is_default:
-            self._pinned = key, target
-        return target
-
-    def _find(self, choice: Choice, key: tuple[Any, ...]) -> Any:
-        if not choice:
-            raise InvalidRequest(
-                "no target is set",
-                cure="%ecs_target CLUSTER/SERVICE:CONTAINER sets one; -t names one for one line",
-            )
-        return self._client(key).target(choice.address, **choice.words())
-
-
-_SETTINGS = ("region", "profile", "endpoint_url", "cluster")

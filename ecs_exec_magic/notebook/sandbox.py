@@ -16,10 +16,12 @@ import tempfile
 import threading
 from typing import IO, TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from ..errors import ProvisionError
 from .options import Command, Option
+from .settings import CLIENT
+from .workspace import EcsMagics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +34,6 @@ TARGET = "demo/web:nginx"
 _PROGRAM = (sys.executable, "-m", "ecs_exec_magic.cli", "sandbox")
 _START_LIMIT = 90.0  # seconds; an engine may have an image to make first
 _STOP_LIMIT = 60.0
-_SETTINGS = ("region", "profile", "endpoint_url", "cluster")
 
 SANDBOX_LINE = Command(
     "%ecs_sandbox",
@@ -62,7 +63,7 @@ SANDBOX_LINE = Command(
 
 
 @magics_class
-class EcsSandbox(Magics):
+class EcsSandbox(EcsMagics):
     """A practice cluster for the notebook."""
 
     def __init__(self, shell: Any = None, **kwargs: Any) -> None:
@@ -168,8 +169,8 @@ class EcsSandbox(Magics):
         magics = self._magics
         if magics is None:
             return ""
-        self._settings = {name: getattr(magics, name) for name in _SETTINGS}
-        for name in _SETTINGS:
+        self._settings = {name: getattr(magics, name) for name in CLIENT}
+        for name in CLIENT:
             setattr(magics, name, None)
         if seeded and not magics.target:
             magics.target = self._target = TARGET

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
-from ecs_exec_magic.notebook.magics import EXEC_LINE, SHELL_CELL, TARGET_LINE
+from ecs_exec_magic.notebook.finding import TARGET_LINE
+from ecs_exec_magic.notebook.magics import EXEC_LINE, SHELL_CELL
 from ecs_exec_magic.notebook.options import RUN, Command, read_word
 
 VALUE_OPTIONS = [option for option in RUN if option.metavar]

@@ -1,0 +1,149 @@
+"""What the magics of one notebook share: settings, clients, variables, and the default target.
+
+Knows how a line's options combine with them to one client and one container. Never knows what is
+run there.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics
+from IPython.utils.text import DollarFormatter
+
+from ..errors import InvalidRequest
+from .choice import Choice
+from .settings import CLIENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .settings import Settings
+
+__all__ = ["EcsMagics", "Workspace"]
+
+Key = tuple[Any, ...]
+
+
+class EcsMagics(Magics):
+    """Base of all our magics; the extension finds by it what it has to take out again."""
+
+    def close(self) -> None:
+        """Let go of everything; the magics stay usable."""
+
+
+class Workspace:
+    """One notebook, as its magics see it.
+
+    Attributes:
+        settings: what ``%config EcsExec`` shows.
+        choice: the default target, as it was asked for.
+    """
+
+    def __init__(self, shell: Any, settings: Settings) -> None:
+        self.shell = shell
+        self.settings = settings
+        self.choice = Choice()
+        self._pinned: tuple[Key, Any] | None = None
+        self._clients: dict[Key, Any] = {}
+
+    def close(self) -> None:
+        """Let go of clients and targets."""
+        clients, self._clients, self._pinned = self._clients, {}, None
+        for client in clients.values():
+            close = getattr(client, "close", None)
+            if close is not None:
+                close()
+
+    # -- the notebook ----------------------------------------------------------------------------
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The notebook's own."""
+        variables: dict[str, Any] = self.shell.user_ns
+        return variables
+
+    @property
+    def headless(self) -> bool:
+        """Whether nobody is there to answer: papermill, nbclient, nbconvert, or a script."""
+        if os.environ.get("ECS_EXEC_NONINTERACTIVE", "") not in ("", "0"):
+            return True
+        kernel = getattr(self.shell, "kernel", None)
+        if kernel is None:
+            return not _terminal(self.shell)
+        return not getattr(kernel, "_allow_stdin", False)
+
+    @property
+    def in_kernel(self) -> bool:
+        """Whether a front end shows displays and replaces them in place."""
+        return getattr(self.shell, "kernel", None) is not None
+
+    def names(self, local_ns: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Variables that a line can speak of: the notebook's, and those of the calling function."""
+        return {**self.variables, **(local_ns or {})}
+
+    def expander(self, local_ns: Mapping[str, Any] | None) -> Callable[[str], str]:
+        """IPython's ``var_expand``, but without this package's variables, and loud on failure."""
+
+        def expand(text: str) -> str:
+            return DollarFormatter().vformat(text, (), self.names(local_ns))
+
+        return expand
+
+    # -- where to run ----------------------------------------------------------------------------
+
+    def key(self, values: Mapping[str, Any]) -> Key:
+        """What makes one client differ from another."""
+        given = tuple(values.get(name) or getattr(self.settings, name) for name in CLIENT)
+        # New keys in the environment mean a new client: pasting them into a cell is how people
+        # go on when the old ones have expired. Only a hash is kept.
+        environment = hash(tuple(sorted(kv for kv in os.environ.items() if kv[0][:4] == "AWS_")))
+        return (*given, self.settings.bridge, environment)
+
+    def client(self, key: Key) -> Any:
+        """The client of these settings, made at first use."""
+        if key not in self._clients:
+            import ecs_exec_magic
+
+            region, profile, endpoint_url, cluster, bridge, _ = key
+            self._clients[key] = ecs_exec_magic.connect(
+                region=region,
+                profile=profile,
+                endpoint_url=endpoint_url,
+                cluster=cluster,
+                bridge=bridge,
+            )
+        return self._clients[key]
+
+    def set_choice(self, choice: Choice, pinned: tuple[Key, Any] | None = None) -> None:
+        """Make something the default target; ``pinned`` is what it was found to be."""
+        self.choice, self._pinned = choice, pinned
+
+    def resolve(self, values: Mapping[str, Any]) -> Any:
+        """The container that a line with these options runs in."""
+        choice = self.choice.overridden(values)
+        # With a name of its own the line's cluster is part of the choice, not of the client.
+        key = self.key({**values, "cluster": None})
+        is_default = choice == self.choice and key == self.key({})
+        if is_default and self._pinned is not None and self._pinned[0] == key:
+            return self._pinned[1]
+        target = self.find(choice, key)
+        if is_default:
+            self._pinned = key, target
+        return target
+
+    def find(self, choice: Choice, key: Key) -> Any:
+        """Look a container up."""
+        if not choice:
+            raise InvalidRequest(
+                "no target is set",
+                cure="%ecs_target CLUSTER/SERVICE:CONTAINER sets one; -t names one for one line",
+            )
+        return self.client(key).target(choice.address, **choice.words())
+
+
+def _terminal(shell: Any) -> bool:
+    from IPython.terminal.interactiveshell import TerminalInteractiveShell
+
+    return isinstance(shell, TerminalInteractiveShell)
