@@ -24,17 +24,21 @@ from .errors import *  # noqa: F403 - the whole tree is public, see errors.__all
 from .results import CommandResult, OutputEvent
 
 if TYPE_CHECKING:
-    from .client import Client, OutputStream, Target, connect
+    from .client import Client, FleetResult, OutputStream, RunningCommand, Target, connect
 
 __version__ = "0.1.0"
 
-_LAZY = dict.fromkeys(("Client", "OutputStream", "Target", "connect"), "client")
+_LAZY = dict.fromkeys(
+    ("Client", "FleetResult", "OutputStream", "RunningCommand", "Target", "connect"), "client"
+)
 
 __all__ = [
     "Client",
     "CommandResult",
+    "FleetResult",
     "OutputEvent",
     "OutputStream",
+    "RunningCommand",
     "Target",
     "connect",
     *_errors.__all__,

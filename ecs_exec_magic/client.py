@@ -14,8 +14,6 @@ Knows how to say in blocking and awaitable calls what the layers below do. Never
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import queue
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,25 +21,23 @@ from .address import ContainerRef
 from .aws import ports
 from .aws.api import AwsApi
 from .aws.targets import Found, find
-from .errors import Interrupted, InvalidRequest
-from .portal import Gate, bridge_named, portal
+from .errors import InvalidRequest
+from .fleet import Fleet, FleetResult
+from .portal import bridge_named, portal
 from .results import OutputEvent
 from .runner import Job, Method, Request, settle
+from .running import OutputStream, RunningCommand, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
-    from types import TracebackType
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     import boto3
 
     from .results import CommandResult
 
-__all__ = ["Client", "OutputStream", "Target", "connect"]
+__all__ = ["Client", "FleetResult", "OutputStream", "RunningCommand", "Target", "connect"]
 
 T = TypeVar("T")
-
-_SCRIPT_FLAGS = {"perl": "-e", "ruby": "-e", "node": "-e", "nodejs": "-e", "lua": "-e"}
-_SCRIPT_FLAGS |= dict.fromkeys(("sh", "bash", "dash", "ash", "ksh", "zsh", "mksh"), "-c")
 
 
 def connect(
@@ -134,6 +130,42 @@ class Client:
         words = _words(cluster, service, task, family, container)
         return self._targets(self._call(find(self._api, address, want="all", **words)))
 
+    def fleet(self, address: str | None = None, **words: str | None) -> Fleet:
+        """Every running container that an address means, to run commands in all at once.
+
+        Arguments and errors are those of :meth:`targets`.
+        """
+        return Fleet(self._api, self._bridge, self.targets(address, **words))
+
+    def run(
+        self,
+        address: str | None,
+        command: str | Sequence[str | bytes],
+        *,
+        shell: str | None = None,
+        stdin: Any = None,
+        timeout: float | None = None,
+        check: bool = False,
+        method: Method = "execute-command",
+        max_bytes: int | None = None,
+        max_parallel: int = 50,
+        **words: str | None,
+    ) -> FleetResult:
+        """Run a command in every running container that an address means.
+
+        ``client.fleet(address).run(command)`` is the same, and says more.
+        """
+        return self.fleet(address, **words).run(
+            command,
+            shell=shell,
+            stdin=stdin,
+            timeout=timeout,
+            check=check,
+            method=method,
+            max_bytes=max_bytes,
+            max_parallel=max_parallel,
+        )
+
     def _targets(self, found: Found) -> list[Target]:
         return [Target.of(ref, self, found.note) for ref in found.refs]
 
@@ -202,6 +234,7 @@ class Target(ContainerRef):
         max_bytes: int | None = None,
         on_output: Callable[[OutputEvent], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
+        on_tick: Callable[[], object] | None = None,
     ) -> CommandResult:
         """Run a command and wait for its end.
 
@@ -216,6 +249,7 @@ class Target(ContainerRef):
             max_bytes: keep no more than this of each stream; the result is then ``truncated``.
             on_output: called in this thread with each piece of output as it comes.
             on_notice: called in this thread with a sentence when something takes long.
+            on_tick: called in this thread ten times a second, whether something comes or not.
 
         Raises:
             CommandFailed: ``check`` was asked for, and the exit code is not 0.
@@ -224,7 +258,7 @@ class Target(ContainerRef):
             EcsExecError: see :mod:`ecs_exec_magic.errors`.
         """
         request = Request(command, stdin, timeout, method, max_bytes)
-        return self._run(request, check, on_output, on_notice)
+        return self._run(request, check, on_output, on_notice, on_tick)
 
     async def run_async(
         self,
@@ -267,15 +301,17 @@ class Target(ContainerRef):
         max_bytes: int | None = None,
         on_output: Callable[[OutputEvent], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
+        on_tick: Callable[[], object] | None = None,
     ) -> CommandResult:
         """Run a whole script in a shell or another interpreter of the container.
 
         Args:
             body: the script.
-            shell: a program with arguments, as in ``bash -e`` or ``python3``.
+            shell: a program with arguments, as in ``bash -e``, ``python3`` or ``psql -d app``. One
+                that is not known to take a script as an argument gets it as its stdin.
         """
-        request = Request(_script(body, shell), stdin, timeout, method, max_bytes, script=True)
-        return self._run(request, check, on_output, on_notice)
+        request = Request.of_script(body, shell, stdin, timeout, method, max_bytes)
+        return self._run(request, check, on_output, on_notice, on_tick)
 
     def stream(
         self,
@@ -293,7 +329,12 @@ class Target(ContainerRef):
         ``.result`` is the whole.
         """
         request = Request(command, stdin, timeout, method, max_bytes)
-        return OutputStream(self._connected(), self.ref, request, check=check)
+        client = self._connected()
+
+        def make(put: Callable[[OutputEvent], object], gate: Callable[[], Awaitable[None]]) -> Job:
+            return Job(client._api, self.ref, request, on_output=put, on_batch=gate)
+
+        return OutputStream(make, check=check)
 
     def url(self, port: int) -> str:
         """Where that port of the container answers HTTP.
@@ -306,15 +347,53 @@ class Target(ContainerRef):
         client = self._connected()
         return client._call(ports.container_url(client._api, self.ref, port))
 
+    def start(
+        self,
+        command: str | Sequence[str | bytes],
+        *,
+        shell: str | None = None,
+        stdin: Any = None,
+        timeout: float | None = None,
+        check: bool = False,
+        method: Method = "execute-command",
+        max_bytes: int | None = None,
+        on_output: Callable[[OutputEvent], object] | None = None,
+        on_notice: Callable[[str], object] | None = None,
+        on_done: Callable[[], object] | None = None,
+    ) -> RunningCommand[CommandResult]:
+        """Start a command and return at once; the rest is as for :meth:`run`.
+
+        Args:
+            shell: the command is a script for this interpreter, as for :meth:`script`.
+            on_output: called in the package's own thread; it must not block.
+            on_notice: likewise.
+            on_done: likewise, when it has ended.
+        """
+        request = Request.of(command, shell, stdin, timeout, method, max_bytes)
+        job = Job(
+            self._connected()._api, self.ref, request, on_output=on_output, on_notice=on_notice
+        )
+        return RunningCommand(job, check=check, on_done=on_done)
+
     def _run(
         self,
         request: Request,
         check: bool,
         on_output: Callable[[OutputEvent], object] | None,
         on_notice: Callable[[str], object] | None,
+        on_tick: Callable[[], object] | None,
     ) -> CommandResult:
         client = self._connected()
-        watched = _Watched(client, self.ref, request, events=on_output is not None)
+
+        def make(emit: Callable[[Any, int], object], gate: Callable[[], Awaitable[None]]) -> Job:
+            return Job(
+                client._api,
+                self.ref,
+                request,
+                on_output=(lambda event: emit(event, len(event.data))) if on_output else None,
+                on_notice=(lambda text: emit(text, 0)) if on_notice else None,
+                on_batch=gate,
+            )
 
         def show(item: OutputEvent | str) -> None:
             if isinstance(item, OutputEvent):
@@ -323,9 +402,7 @@ class Target(ContainerRef):
             elif on_notice is not None:
                 on_notice(item)
 
-        result = client._bridge.follow(watched, show)
-        if watched.job is not None and watched.job.interrupted:
-            raise Interrupted(f"{result!r}", result)
+        result = watch(client._bridge, make, show, on_tick)
         return result.check() if check else result
 
     def _connected(self) -> Client:
@@ -336,108 +413,6 @@ class Target(ContainerRef):
                 cure=f"client.target({self.address!r}) makes a live one",
             )
         return self._client
-
-
-class _Watched:
-    """A job whose output goes to a bridge."""
-
-    def __init__(
-        self, client: Client, ref: ContainerRef, request: Request, *, events: bool
-    ) -> None:
-        self._client = client
-        self._ref = ref
-        self._request = request
-        self._events = events
-        self.job: Job | None = None
-
-    async def start(
-        self, emit: Callable[[Any, int], object], gate: Callable[[], Awaitable[None]]
-    ) -> CommandResult:
-        self.job = Job(
-            self._client._api,
-            self._ref,
-            self._request,
-            on_output=(lambda event: emit(event, len(event.data))) if self._events else None,
-            on_notice=lambda text: emit(text, 0),
-            on_batch=gate,
-        )
-        return await self.job.run()
-
-    async def interrupt(self) -> None:
-        if self.job is not None:
-            await self.job.interrupt()
-
-
-class OutputStream:
-    """The output of a running command, piece by piece; made by :meth:`Target.stream`.
-
-    An iterator and a context manager. Closing it ends the command.
-
-    Attributes:
-        result: the whole, once the iteration has ended; None before.
-    """
-
-    def __init__(self, client: Client, ref: ContainerRef, request: Request, *, check: bool) -> None:
-        self.result: CommandResult | None = None
-        self._check = check
-        self._over = False
-        self._iterator = self._events(client, ref, request)
-
-    def __iter__(self) -> Iterator[OutputEvent]:
-        return self
-
-    def __next__(self) -> OutputEvent:
-        return next(self._iterator)
-
-    def __enter__(self) -> OutputStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the command, if it still runs, and wait until it has."""
-        self._iterator.close()
-
-    def _events(
-        self, client: Client, ref: ContainerRef, request: Request
-    ) -> Generator[OutputEvent, None, None]:
-        # Between two events the caller does what it likes: only an own loop can go on meanwhile.
-        items: queue.SimpleQueue[OutputEvent | None] = queue.SimpleQueue()
-        gate = Gate(portal.loop())
-
-        def put(event: OutputEvent) -> None:
-            gate.put(len(event.data))
-            items.put(event)
-
-        job = Job(client._api, ref, request, on_output=put, on_batch=gate.passed)
-        future = portal.submit(job.run())
-        future.add_done_callback(lambda _: items.put(None))
-        try:
-            while True:
-                try:
-                    event = items.get(timeout=0.2)
-                except queue.Empty:
-                    continue
-                if event is None:
-                    break
-                gate.taken(len(event.data))
-                yield event
-            self.result = future.result()
-            if self._check:
-                self.result.check()
-        finally:
-            if not future.done():
-                gate.open()
-                stopping = portal.submit(job.stop())
-                with contextlib.suppress(Exception, asyncio.CancelledError):
-                    self.result = future.result()
-                stopping.cancel()
 
 
 def _words(
@@ -454,21 +429,6 @@ def _words(
         "family": family,
         "container": container,
     }
-
-
-def _script(body: str, shell: str) -> list[str]:
-    """The arguments that run a script: the interpreter, its flag, the script."""
-    words = shell.split()
-    if not words:
-        raise InvalidRequest("no shell is named", cure='use shell="/bin/sh", for example')
-    program = words[0].rsplit("/", 1)[-1].rstrip("0123456789.")
-    flag = "-c" if program.startswith(("python", "pypy")) else _SCRIPT_FLAGS.get(program)
-    if flag is None:
-        raise InvalidRequest(
-            f"how {words[0]!r} takes a script as an argument is not known",
-            cure=f"run([{words[0]!r}], stdin=script), or one of {', '.join(_SCRIPT_FLAGS)}, python",
-        )
-    return [*words, flag, body]
 
 
 def _on_loop(

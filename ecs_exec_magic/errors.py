@@ -19,6 +19,7 @@
     ├── StartFailed               the agent could not start the command
     ├── CommandFailed             the command ended with a non-zero exit code
     │   └── CommandTimeout        the command was ended because its time was up (TimeoutError)
+    ├── FleetFailed               a command failed in some of several containers
     ├── BridgeError               the chosen event-loop bridge is not safe here
     └── ProvisionError            infrastructure could not be made or removed
 
@@ -46,6 +47,7 @@ __all__ = [
     "CredentialsError",
     "EcsExecError",
     "ExecNotEnabled",
+    "FleetFailed",
     "Interrupted",
     "InvalidRequest",
     "MethodUnavailable",
@@ -66,7 +68,8 @@ class EcsExecError(Exception):
         message: what happened, in one line.
         cause: why, in one sentence; empty when the message says it all.
         cure: what the user can do about it.
-        result: what a command had given before the error, if it had started.
+        result: what a command had given before the error, if it had started: a CommandResult, or a
+            FleetResult where it ran in several containers.
 
     Attributes:
         code: AWS's error code, as in ``ThrottlingException``, when AWS answered with one.
@@ -84,7 +87,7 @@ class EcsExecError(Exception):
         *,
         cause: str = "",
         cure: str = "",
-        result: CommandResult | None = None,
+        result: Any = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -215,6 +218,10 @@ class CommandTimeout(CommandFailed, TimeoutError):
     """The command was ended because its time was up; :attr:`result` holds what came until then."""
 
 
+class FleetFailed(EcsExecError):
+    """A command failed in some of several containers; :attr:`result` is the whole FleetResult."""
+
+
 class BridgeError(EcsExecError):
     """The chosen event-loop bridge is not safe in this interpreter or kernel."""
 
@@ -230,7 +237,7 @@ class Interrupted(KeyboardInterrupt):
         result: what the command had given until then.
     """
 
-    def __init__(self, message: str = "", result: CommandResult | None = None) -> None:
+    def __init__(self, message: str = "", result: Any = None) -> None:
         super().__init__(message)
         self.result = result
 

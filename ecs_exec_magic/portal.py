@@ -21,6 +21,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -29,7 +30,16 @@ from .errors import BridgeError, InvalidRequest
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
-__all__ = ["Bridge", "Gate", "NestBridge", "Portal", "ThreadBridge", "bridge_named", "portal"]
+__all__ = [
+    "Bridge",
+    "Gate",
+    "NestBridge",
+    "Portal",
+    "ThreadBridge",
+    "bridge_named",
+    "portal",
+    "wait",
+]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -177,18 +187,35 @@ class Gate:
                 await self._free.wait()
 
 
+def wait(future: concurrent.futures.Future[Any], timeout: float | None = None) -> bool:
+    """Wait until a future is done, at most ``timeout`` seconds; return whether it is.
+
+    Raises:
+        KeyboardInterrupt: the interrupt key was pressed; the future is left alone.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    interrupted = threading.Event()
+    with _interrupt_key(interrupted.set):
+        while not future.done() and not interrupted.is_set():
+            left = _TICK if end is None else min(_TICK, end - time.monotonic())
+            if left <= 0:
+                break
+            concurrent.futures.wait({future}, left)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+    return future.done()
+
+
 class ThreadBridge:
     """Runs everything on the process's own loop; works in and outside of running loops."""
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         future = portal.submit(coroutine)
-        interrupted = threading.Event()
-        with _interrupt_key(interrupted.set):
-            while not future.done() and not interrupted.is_set():
-                concurrent.futures.wait({future}, _TICK)
-        if interrupted.is_set():
+        try:
+            wait(future)
+        except KeyboardInterrupt:
             future.cancel()
-            raise KeyboardInterrupt
+            raise
         return future.result()
 
     def follow(self, work: Followed[T], show: Callable[[Any], object]) -> T:

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import functools
 import logging
+import shlex
+import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,6 +55,9 @@ laptop that was asleep asks again first."""
 
 _SIZE = (80, 24)
 
+_SCRIPT_FLAGS = dict.fromkeys(("perl", "ruby", "node", "nodejs", "lua"), "-e") | {"php": "-r"}
+_SCRIPT_FLAGS |= dict.fromkeys(("sh", "bash", "dash", "ash", "ksh", "zsh", "mksh"), "-c")
+
 _settling: set[asyncio.Task[None]] = set()
 """Sessions whose command has ended but which still hold their place in the container."""
 
@@ -68,6 +73,7 @@ class Request:
         method: how the session is started.
         max_bytes: how much of each stream to keep.
         script: the command is an interpreter, its flag and a script.
+        title: what results show as the command, where it is something else.
     """
 
     command: str | Sequence[str | bytes]
@@ -76,6 +82,7 @@ class Request:
     method: Method = "execute-command"
     max_bytes: int | None = None
     script: bool = False
+    title: str | None = None
 
     def __post_init__(self) -> None:
         if self.method not in ("execute-command", "start-session"):
@@ -97,6 +104,44 @@ class Request:
             stdin_source.check(self.stdin)
         _ = self.wrapped  # refuses what cannot be run before anything is started
 
+    @classmethod
+    def of(cls, command: Any, shell: str | None, *how: Any) -> Request:
+        """A request for a command, or for a script where an interpreter is named."""
+        return cls(command, *how) if shell is None else cls.of_script(command, shell, *how)
+
+    @classmethod
+    def of_script(
+        cls,
+        body: str,
+        shell: str,
+        stdin: Any = None,
+        timeout: float | None = None,
+        method: Method = "execute-command",
+        max_bytes: int | None = None,
+    ) -> Request:
+        """The request that runs a script in an interpreter, as an argument or else as its stdin.
+
+        Raises:
+            InvalidRequest: no interpreter is named, or both script and data would be its stdin.
+        """
+        try:
+            words = shlex.split(shell)
+        except ValueError as error:
+            raise InvalidRequest(f"{shell!r} cannot be read: {error}") from None
+        if not words:
+            raise InvalidRequest("no shell is named", cure='use shell="/bin/sh", for example')
+        program = words[0].rsplit("/", 1)[-1].rstrip("0123456789.")
+        flag = "-c" if program.startswith(("python", "pypy")) else _SCRIPT_FLAGS.get(program)
+        if flag is not None:
+            return cls([*words, flag, body], stdin, timeout, method, max_bytes, script=True)
+        if stdin is not None:
+            raise InvalidRequest(
+                f"{words[0]!r} gets the script as its stdin, which leaves none for the data",
+                cause=f"only of {', '.join(_SCRIPT_FLAGS)}, python and pypy is it known how they "
+                "take a script as an argument",
+            )
+        return cls(words, body, timeout, method, max_bytes, title=body)
+
     @property
     def pipes(self) -> bool:
         """Whether the session has pipes in place of a terminal."""
@@ -115,6 +160,8 @@ class Request:
 
     def shown(self) -> str | list[str]:
         """The command as a result shows it."""
+        if self.title is not None:
+            return self.title
         if isinstance(self.command, str):
             return self.command
         words = self.words()
@@ -157,6 +204,7 @@ class Job:
         self._execution: Execution | None = None
         self._task: asyncio.Task[Any] | None = None
         self._interrupts = 0
+        self._stopped = False
         self._started_at = datetime.now(timezone.utc)
         self._start = 0.0
         self._session_id = ""
@@ -170,7 +218,7 @@ class Job:
             EcsExecError: as the layers below say; ``.result`` holds what came, if anything ran.
         """
         self._task = asyncio.current_task()
-        self._start = asyncio.get_running_loop().time()
+        self._start = time.monotonic()
         self._started_at = datetime.now(timezone.utc)
         try:
             try:
@@ -180,24 +228,24 @@ class Job:
                 if isinstance(self._request.command, str) or self._request.script:
                     raise
                 self._execution = None
-                if self.interrupted:
+                if self._given_up:
                     return self._unbegun()
                 outcome = await self._bare()
         except EcsExecError as error:
             if self._execution is not None and error.result is None:
                 error.result = self._result(self._execution.outcome)
-            if self.interrupted:
+            if self._given_up:
                 return error.result or self._unbegun()
             raise
         except asyncio.CancelledError:
-            if self.interrupted and self._execution is not None:
+            if self._given_up and self._execution is not None:
                 self._execution.outcome.missing = "the session was ended"
                 return self._result(self._execution.outcome)
-            if self.interrupted:
+            if self._given_up:
                 return self._unbegun()
             raise
         result = self._result(outcome)
-        if self.interrupted:
+        if self._given_up:
             return result
         return result.check() if result.timed_out else result
 
@@ -206,6 +254,22 @@ class Job:
         """Whether :meth:`interrupt` was called."""
         # KeyboardInterrupt cannot say so: raised in a task, it would stop the loop.
         return self._interrupts > 0
+
+    @property
+    def _given_up(self) -> bool:
+        """Whether the caller ended it: what there is then is its result, and no error."""
+        return self.interrupted or self._stopped
+
+    @property
+    def session_id(self) -> str:
+        """Of Session Manager; empty until the session is there."""
+        return self._session_id
+
+    def so_far(self) -> CommandResult:
+        """What there is by now, from any thread; its streams grow while the command runs."""
+        if self._execution is None:
+            return self._result(Outcome(Capture(), Capture(), missing="it has not begun"))
+        return self._result(self._execution.outcome)
 
     async def interrupt(self) -> None:
         """Send SIGINT to the command, or if it has not begun, end it; the second time, end it."""
@@ -216,7 +280,11 @@ class Job:
             self._task.cancel()
 
     async def stop(self, grace: float = 3.0) -> None:
-        """End the command: SIGTERM first, and the end of the session after ``grace`` seconds."""
+        """End the command: SIGTERM first, and the end of the session after ``grace`` seconds.
+
+        :meth:`run` then returns what there is.
+        """
+        self._stopped = True
         if self._execution is None:
             if self._task is not None:
                 self._task.cancel()
@@ -342,9 +410,7 @@ class Job:
         return await Connection.open(started.grant, started.services, options)
 
     def _unbegun(self) -> CommandResult:
-        return self._result(
-            Outcome(Capture(), Capture(), missing="interrupted before the command began")
-        )
+        return self._result(Outcome(Capture(), Capture(), missing="ended before the command began"))
 
     def _result(self, outcome: Outcome) -> CommandResult:
         return CommandResult(
@@ -353,7 +419,7 @@ class Job:
             target=self._ref,
             timed_out=outcome.timed_out,
             exact=outcome.exact,
-            duration=asyncio.get_running_loop().time() - self._start,
+            duration=time.monotonic() - self._start,
             started_at=self._started_at,
             session_id=self._session_id,
             request_id=self._request_id,

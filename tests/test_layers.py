@@ -29,7 +29,9 @@ BELOW: dict[str, set[str]] = {
     "aws": BASE | {"channel"},
     "portal": BASE | {"runner"},  # only to settle sessions at the end, imported when it is needed
     "runner": BASE | {"channel", "remote", "aws"},
-    "client": BASE | {"channel", "remote", "aws", "portal", "runner"},
+    "running": BASE | {"portal"},
+    "fleet": BASE | {"aws", "portal", "runner", "running"},
+    "client": BASE | {"channel", "remote", "aws", "portal", "runner", "running", "fleet"},
     "notebook": BASE | {"client"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -42,6 +44,8 @@ FOREIGN: dict[str, set[str]] = {
     "remote": {"boto3", "botocore", "IPython", "ipywidgets", "picows"},
     "aws": {"IPython", "ipywidgets", "picows"},
     "runner": {"IPython", "ipywidgets", "picows"},
+    "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "fleet": {"IPython", "ipywidgets", "picows"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
@@ -112,7 +116,8 @@ def test_the_core_of_the_channel_does_no_io(module: str) -> None:
 
 
 def test_the_package_exports_what_it_promises() -> None:
-    promised = {"Client", "CommandResult", "OutputEvent", "OutputStream", "Target", "connect"}
+    promised = {"Client", "CommandResult", "FleetResult", "OutputEvent", "OutputStream"}
+    promised |= {"RunningCommand", "Target", "connect"}
     promised |= set(ecs_exec_magic.errors.__all__)
     assert set(ecs_exec_magic.__all__) == promised
     for name in ecs_exec_magic.__all__:

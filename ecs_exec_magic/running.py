@@ -1,0 +1,351 @@
+"""Jobs seen from a caller's thread: watched to their end, read piece by piece, or left running.
+
+Knows the loop thread and how output reaches another one. Never knows how targets are found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from .errors import Interrupted
+from .portal import Gate, portal, wait
+from .results import CommandResult, OutputEvent
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+    from types import TracebackType
+
+    from .portal import Bridge
+
+    Emit = Callable[[Any, int], object]
+    Gated = Callable[[], Awaitable[None]]
+
+__all__ = ["OutputStream", "RunningCommand", "Work", "watch"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+TICK = 0.1
+"""Seconds between two calls of ``on_tick``."""
+
+
+class Work(Protocol[T_co]):
+    """Something that runs on an event loop and can be ended: a command, or many."""
+
+    def run(self) -> Coroutine[Any, Any, T_co]:
+        """Run to the end."""
+
+    async def interrupt(self) -> None:
+        """Send SIGINT; the second time, end it."""
+
+    async def stop(self) -> None:
+        """End it, politely at first."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether :meth:`interrupt` was called."""
+
+    def so_far(self) -> Any:
+        """What there is by now, from any thread."""
+
+
+class _Tick:
+    """Nothing has come, but some time has passed."""
+
+
+_TICKED = _Tick()
+
+
+def watch(
+    bridge: Bridge,
+    make: Callable[[Emit, Gated], Work[T]],
+    show: Callable[[Any], object],
+    on_tick: Callable[[], object] | None = None,
+) -> T:
+    """Run work to its end and show in this thread what it emits.
+
+    Args:
+        make: makes the work, on its loop, from ``emit(item, weight)`` and an awaitable gate.
+        show: called with each item.
+        on_tick: called every :data:`TICK` seconds.
+
+    Raises:
+        Interrupted: the interrupt key was pressed; ``.result`` holds what came.
+    """
+    watched = _Watched(make, ticks=on_tick is not None)
+
+    def take(item: Any) -> None:
+        if item is not _TICKED:
+            show(item)
+        elif on_tick is not None:
+            on_tick()
+
+    result = bridge.follow(watched, take)
+    if watched.work is not None and watched.work.interrupted:
+        raise Interrupted(f"{result!r}", result)
+    return result
+
+
+class _Watched(Generic[T]):
+    """Work whose output goes to a bridge."""
+
+    def __init__(
+        self,
+        make: Callable[[Emit, Gated], Work[T]],
+        *,
+        ticks: bool,
+    ) -> None:
+        self._make = make
+        self._ticks = ticks
+        self.work: Work[T] | None = None
+
+    async def start(self, emit: Emit, gate: Gated) -> T:
+        self.work = self._make(emit, gate)
+        ticking = asyncio.ensure_future(_tick(emit)) if self._ticks else None
+        try:
+            return await self.work.run()
+        finally:
+            if ticking is not None:
+                ticking.cancel()
+
+    async def interrupt(self) -> None:
+        if self.work is not None:
+            await self.work.interrupt()
+
+
+async def _tick(emit: Emit) -> None:
+    while True:
+        await asyncio.sleep(TICK)
+        emit(_TICKED, 0)
+
+
+class RunningCommand(Generic[T]):
+    """A command that runs while the caller does something else; made by :meth:`Target.start`.
+
+    It can be awaited, on any event loop; cancelling the one who awaits leaves it running.
+
+    Attributes:
+        started_at: when it was started, with time zone.
+    """
+
+    def __init__(
+        self, work: Work[T], *, check: bool, on_done: Callable[[], object] | None = None
+    ) -> None:
+        self.started_at = datetime.now(timezone.utc)
+        self._began = time.monotonic()
+        self._ended: float | None = None
+        self._work = work
+        self._check = check
+        self._cancelled = False
+        self._on_done = on_done
+        self._future: concurrent.futures.Future[T] = portal.submit(self._run())
+
+    async def _run(self) -> T:
+        try:
+            return await self._work.run()
+        finally:
+            self._ended = time.monotonic()
+            if self._on_done is not None:
+                asyncio.get_running_loop().call_soon(self._on_done)
+
+    def __repr__(self) -> str:
+        return f"<RunningCommand {self.state}, {self.elapsed:.1f} s>"
+
+    @property
+    def state(self) -> str:
+        """``running``, ``done``, ``failed``, ``interrupted`` or ``cancelled``."""
+        if not self._future.done():
+            return "running"
+        if self._cancelled:
+            return "cancelled"
+        if self._work.interrupted:
+            return "interrupted"
+        error = self.exception()
+        if error is not None or not getattr(self._future.result(), "ok", True):
+            return "failed"
+        return "done"
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was started, until its end."""
+        return (self._ended or time.monotonic()) - self._began
+
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self._future.done()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end, at most ``timeout`` seconds; return whether it has come."""
+        return wait(self._future, timeout)
+
+    def exception(self) -> BaseException | None:
+        """What went wrong, if it has ended and something did."""
+        if not self._future.done():
+            return None
+        if self._future.cancelled():
+            return Interrupted("the event loop ended")
+        return self._future.exception()
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the end and return the result.
+
+        The interrupt key ends the waiting, not the command.
+
+        Args:
+            timeout: seconds to wait.
+
+        Raises:
+            TimeoutError: it still runs.
+            Interrupted: it was interrupted; ``.result`` holds what came.
+            EcsExecError: as :meth:`Target.run` says.
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(f"it still runs after {self.elapsed:.1f} s")
+        return self._outcome()
+
+    def _outcome(self) -> T:
+        error = self.exception()
+        if error is not None:
+            raise error
+        result = self._future.result()
+        if self._work.interrupted and not self._cancelled:
+            raise Interrupted(f"{result!r}", result)
+        check = getattr(result, "check", None)
+        if self._check and check is not None:
+            check()
+        return result
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> T:
+        waiting = asyncio.wrap_future(self._future)
+        # The beat: a kernel's interrupt schedules something on this loop without waking it.
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=0.2)
+        return self._outcome()
+
+    def cancel(self) -> bool:
+        """Ask it to end: SIGTERM, and after 3 s the end of its session.
+
+        Returns:
+            whether it still ran.
+        """
+        if self._future.done():
+            return False
+        self._cancelled = True
+        portal.submit(self._work.stop())
+        return True
+
+    def interrupt(self) -> bool:
+        """Send SIGINT, as the interrupt key does; the second time, end its session.
+
+        Returns:
+            whether it still ran.
+        """
+        if self._future.done():
+            return False
+        portal.submit(self._work.interrupt())
+        return True
+
+    def so_far(self) -> T:
+        """The result as far as it has come; whole once it is done."""
+        if self._future.done():
+            error = self.exception()
+            result: T | None = self._future.result() if error is None else _result_of(error)
+            if result is not None:
+                return result
+        so_far: T = self._work.so_far()
+        return so_far
+
+    def tail(self, n: int = 10, stream: str = "stdout") -> str:
+        """The last ``n`` lines that have come."""
+        so_far = self.so_far()
+        return so_far.tail(n, stream) if isinstance(so_far, CommandResult) else str(so_far)
+
+
+def _result_of(error: BaseException) -> Any:
+    return getattr(error, "result", None)
+
+
+class OutputStream:
+    """The output of a running command, piece by piece; made by :meth:`Target.stream`.
+
+    An iterator and a context manager. Closing it ends the command.
+
+    Attributes:
+        result: the whole, once the iteration has ended; None before.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Callable[[OutputEvent], object], Gated], Work[CommandResult]],
+        *,
+        check: bool,
+    ) -> None:
+        self.result: CommandResult | None = None
+        self._check = check
+        self._iterator = self._events(make)
+
+    def __iter__(self) -> Iterator[OutputEvent]:
+        return self
+
+    def __next__(self) -> OutputEvent:
+        return next(self._iterator)
+
+    def __enter__(self) -> OutputStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the command, if it still runs, and wait until it has."""
+        self._iterator.close()
+
+    def _events(
+        self,
+        make: Callable[[Callable[[OutputEvent], object], Gated], Work[CommandResult]],
+    ) -> Generator[OutputEvent, None, None]:
+        # Between two events the caller does what it likes: only an own loop can go on meanwhile.
+        items: queue.SimpleQueue[OutputEvent | None] = queue.SimpleQueue()
+        gate = Gate(portal.loop())
+
+        def put(event: OutputEvent) -> None:
+            gate.put(len(event.data))
+            items.put(event)
+
+        job = make(put, gate.passed)
+        future = portal.submit(job.run())
+        future.add_done_callback(lambda _: items.put(None))
+        try:
+            while True:
+                try:
+                    event = items.get(timeout=0.2)
+                except queue.Empty:
+                    continue
+                if event is None:
+                    break
+                gate.taken(len(event.data))
+                yield event
+            self.result = future.result()
+            if self._check:
+                self.result.check()
+        finally:
+            if not future.done():
+                gate.open()
+                stopping = portal.submit(job.stop())
+                with contextlib.suppress(Exception, asyncio.CancelledError):
+                    self.result = future.result()
+                stopping.cancel()
