@@ -360,6 +360,7 @@ class Target(ContainerRef):
         on_output: Callable[[OutputEvent], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
         on_done: Callable[[], object] | None = None,
+        on_tick: Callable[[], object] | None = None,
     ) -> RunningCommand[CommandResult]:
         """Start a command and return at once; the rest is as for :meth:`run`.
 
@@ -368,12 +369,13 @@ class Target(ContainerRef):
             on_output: called in the package's own thread; it must not block.
             on_notice: likewise.
             on_done: likewise, when it has ended.
+            on_tick: likewise, ten times a second while it runs.
         """
         request = Request.of(command, shell, stdin, timeout, method, max_bytes)
         job = Job(
             self._connected()._api, self.ref, request, on_output=on_output, on_notice=on_notice
         )
-        return RunningCommand(job, check=check, on_done=on_done)
+        return RunningCommand(job, check=check, on_done=on_done, on_tick=on_tick)
 
     def _run(
         self,

@@ -201,16 +201,26 @@ class StartFailed(EcsExecError):
 
 
 class CommandFailed(EcsExecError):
-    """The command ended with a non-zero exit code; :attr:`result` holds all of its output."""
+    """The command ended with a non-zero exit code; :attr:`result` holds all of its output.
+
+    Attributes:
+        output_shown: the output stands above the error already, which then does not repeat it.
+    """
 
     result: CommandResult
+    output_shown: bool = False
 
     def _lines(self) -> list[str]:
         lines = super()._lines()
         # An error made by hand has no result.
-        tail = self.result.tail(1, "stderr").strip() if self.result is not None else ""
-        if tail:
-            lines.insert(1, f"stderr: {tail[-300:]}")
+        if self.output_shown or self.result is None:
+            return lines
+        for stream in ("stderr", "stdout"):
+            tail = self.result.tail(5 - len(lines), stream).strip().splitlines()
+            if tail:
+                tail = [line[-300:] for line in tail]
+                lines[1:1] = [f"{stream}: {tail[0]}", *(" " * 8 + line for line in tail[1:])]
+                break
         return lines
 
 
@@ -220,6 +230,8 @@ class CommandTimeout(CommandFailed, TimeoutError):
 
 class FleetFailed(EcsExecError):
     """A command failed in some of several containers; :attr:`result` is the whole FleetResult."""
+
+    output_shown: bool = False
 
 
 class BridgeError(EcsExecError):

@@ -91,9 +91,9 @@ class FleetResult(Mapping[str, Outcome]):
         """
         if self.ok:
             return self
-        bad = [*self.failed, *self.errors]
-        if not self:
+        if not self._outcomes:
             raise FleetFailed("the command ran nowhere: there was no container", result=self)
+        bad = [*self.failed, *self.errors]
         first = self[bad[0]]
         how = first._outcome() if isinstance(first, CommandResult) else str(first)
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -271,15 +271,16 @@ class Fleet:
         max_parallel: int = 50,
         on_result: Callable[[str, Outcome], object] | None = None,
         on_done: Callable[[], object] | None = None,
+        on_tick: Callable[[], object] | None = None,
     ) -> RunningCommand[FleetResult]:
         """Start a command in all of them and return at once; otherwise as :meth:`run`.
 
-        ``on_result`` and ``on_done`` are called in the package's own thread.
+        ``on_result``, ``on_done`` and ``on_tick`` are called in the package's own thread.
         """
         make = self._maker(
             Request.of(command, shell, stdin, timeout, method, max_bytes), max_parallel
         )
-        return RunningCommand(make(on_result), check=check, on_done=on_done)
+        return RunningCommand(make(on_result), check=check, on_done=on_done, on_tick=on_tick)
 
     def _maker(
         self, request: Request, max_parallel: int

@@ -6,7 +6,6 @@ Knows finished output and how to show it. Never knows connections, AWS or notebo
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import re
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .capture import Capture
 from .errors import CommandFailed, CommandTimeout, InvalidRequest
+from .views import result_html, size
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .address import ContainerRef
 
 __all__ = ["CommandResult", "OutputEvent"]
-
-_SHOWN_LINES = 30
 
 # Numbers as Linux has them on x86 and ARM: the far end's, whatever the client runs on.
 _SIGNALS = (
@@ -251,33 +249,13 @@ class CommandResult:
         else:
             code = f"exit code {self.exit_code}" + (f" ({self.signal})" if self.signal else "")
         streams = {"stdout": self.captured_stdout, "stderr": self.captured_stderr}
-        sizes = ", ".join(f"{_size(len(c))} {name}" for name, c in streams.items() if len(c))
+        sizes = ", ".join(f"{size(len(c))} {name}" for name, c in streams.items() if len(c))
         notes = ", truncated" if self.truncated else ""
         notes += "" if self.exact else ", not verified"
         return f"{code}, {sizes or 'no output'}, {self.duration:.2f} s{notes}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": repr(self), "text/html": self._html()}
-
-    def _html(self) -> str:
-        # Colours carry over to light and dark themes because they only tint what is there.
-        good = "#2e7d32" if self.ok else "#c62828"
-        where = html.escape(str(self.target)) if self.target else ""
-        head = (
-            f'<div title="{where}"><span style="color:{good};font-weight:bold">'
-            f"{'✓' if self.ok else '✗'}</span> "
-            f"<code>{html.escape(self._one_line())}</code> {html.escape(self._outcome())}"
-            f'<div style="opacity:.65;font-size:85%">{where}</div></div>'
-        )
-        blocks = "".join(
-            _html_stream(name, capture)
-            for name, capture in (
-                ("stdout", self.captured_stdout),
-                ("stderr", self.captured_stderr),
-            )
-            if len(capture)
-        )
-        return f"<div>{head}{blocks}</div>"
+        return {"text/plain": repr(self), "text/html": result_html(self)}
 
 
 _EXIT_CAUSES = {
@@ -285,28 +263,6 @@ _EXIT_CAUSES = {
     127: "the program is not in the container's image, or not on its PATH",
     137: "the command was killed: by the out-of-memory killer, a stop of the task, or somebody",
 }
-
-
-def _size(count: int) -> str:
-    if count < 1024:
-        return f"{count} B"
-    size = count / 1024
-    for unit in ("KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
-def _html_stream(name: str, capture: Capture) -> str:
-    data = capture.last_lines(_SHOWN_LINES, at_most=8192)
-    text = data.decode("utf-8", "replace")
-    hidden = len(capture) - len(data)
-    note = f" (last {_size(len(data))} of {_size(len(capture))})" if hidden else ""
-    return (
-        f"<details><summary>{name}{note}</summary>"
-        f'<pre style="margin:0;padding-left:1em">{html.escape(text)}</pre></details>'
-    )
 
 
 def _split_lines(text: str) -> list[str]:

@@ -135,7 +135,12 @@ class RunningCommand(Generic[T]):
     """
 
     def __init__(
-        self, work: Work[T], *, check: bool, on_done: Callable[[], object] | None = None
+        self,
+        work: Work[T],
+        *,
+        check: bool,
+        on_done: Callable[[], object] | None = None,
+        on_tick: Callable[[], object] | None = None,
     ) -> None:
         self.started_at = datetime.now(timezone.utc)
         self._began = time.monotonic()
@@ -143,16 +148,20 @@ class RunningCommand(Generic[T]):
         self._work = work
         self._check = check
         self._cancelled = False
-        self._on_done = on_done
+        self._on_tick = on_tick
         self._future: concurrent.futures.Future[T] = portal.submit(self._run())
+        if on_done is not None:
+            self._future.add_done_callback(lambda _: on_done())
 
     async def _run(self) -> T:
+        on_tick = self._on_tick
+        ticking = asyncio.ensure_future(_tick(lambda *_: on_tick())) if on_tick else None
         try:
             return await self._work.run()
         finally:
             self._ended = time.monotonic()
-            if self._on_done is not None:
-                asyncio.get_running_loop().call_soon(self._on_done)
+            if ticking is not None:
+                ticking.cancel()
 
     def __repr__(self) -> str:
         return f"<RunningCommand {self.state}, {self.elapsed:.1f} s>"

@@ -105,12 +105,25 @@ def test_what_a_notebook_shows() -> None:
     error = CommandFailed("it failed", cause="why", cure="do", result=RESULT)
     assert error._render_traceback_() == [
         "CommandFailed: it failed",
-        "stderr: last words",
+        "stderr: first",
+        "        last words",
         "cause: why",
         "cure:  do",
     ]
+    error.output_shown = True
+    assert error._render_traceback_() == ["CommandFailed: it failed", "cause: why", "cure:  do"]
     many = AmbiguousTarget("which", choices=tuple(f"t{number}" for number in range(11)))
     assert many._render_traceback_()[1] == "choices: t0, t1, t2, t3, t4, t5, t6, t7 and 3 more"
+
+
+def test_the_tail_fills_five_lines_and_falls_back_to_stdout() -> None:
+    lines = b"".join(b"line %d\n" % number for number in range(20))
+    error = CommandFailed("it failed", result=CommandResult(1, "x", captured_stderr=Capture(lines)))
+    assert [line.split()[-1] for line in error._render_traceback_()[1:]] == ["16", "17", "18", "19"]
+    quiet = CommandFailed(
+        "it failed", result=CommandResult(1, "x", captured_stdout=Capture(b"a\n"))
+    )
+    assert quiet._render_traceback_() == ["CommandFailed: it failed", "stdout: a"]
 
 
 def test_last_line_survives_when_lines_are_cut() -> None:

@@ -18,12 +18,13 @@ PACKAGE = Path(ecs_exec_magic.__file__).parent
 ROOM = "ecs_exec_magic"
 
 # Each room may import from those below it. What has no row of its own is a module at the top.
-BASE = {"errors", "results", "capture", "address"}
+BASE = {"errors", "results", "capture", "address", "views"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
     "address": BASE,
     "results": BASE,
+    "views": BASE,
     "channel": BASE,
     "remote": BASE | {"channel"},
     "aws": BASE | {"channel"},
@@ -148,11 +149,12 @@ def test_modules_say_what_they_are(path: Path) -> None:
 
 def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook import workspace
+    from ecs_exec_magic.notebook.background import EcsJobs
     from ecs_exec_magic.notebook.finding import EcsFind
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
 
-    classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsSandbox)
+    classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsJobs, EcsSandbox)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

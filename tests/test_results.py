@@ -294,3 +294,33 @@ def test_dataframe_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(InvalidRequest, match="pandas"):
         said("a b\n1 2\n").dataframe()
+
+
+def shown(stdout: bytes) -> str:
+    return CommandResult(0, "x", captured_stdout=Capture(stdout))._repr_mimebundle_()["text/html"]
+
+
+def test_json_shows_as_a_tree() -> None:
+    page = shown(b'{"name": "<web>", "tasks": [{"id": 1}, {"id": 2}], "none": null, "empty": {}}')
+    assert page.count("<details") == 1 + 1 + 2 + 1, "object, list, its two objects, and stdout"
+    assert "&quot;&lt;web&gt;&quot;" in page
+    assert "2 items" in page
+    assert "null" in page
+    assert "0 keys" not in page
+    assert "1 key<" in shown(b'{"a": 1}')
+    assert shown(b'{"a": 1}\n{"a": 2}\n').count("2 items") == 1, "one value on each line"
+
+
+@pytest.mark.parametrize(
+    "stdout", [b"[not json", b"{}", b"5", b'"text"', b"[" * 100_000, b"[1, \xff]"]
+)
+def test_what_is_no_json_object_has_no_tree(stdout: bytes) -> None:
+    assert "monospace" not in shown(stdout)
+
+
+def test_a_tree_is_bounded_and_says_so() -> None:
+    page = shown(str(list(range(5000))).encode())
+    assert "more than fits here" in page
+    assert len(page) < 400_000
+    deep = shown(b"[" * 60 + b"1" + b"]" * 60)
+    assert "…" in deep

@@ -13,31 +13,40 @@ import re
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from ..views import size
+from .cleaning import Cleaner, without_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-__all__ = ["SCREEN_CHARS", "Cleaner", "OutputEvent", "Screen"]
+__all__ = ["SCREEN_CHARS", "Filter", "Fold", "OutputEvent", "Screen"]
 
 SCREEN_CHARS = 256 * 1024
 """Characters of one command shown as they come; Jupyter drops output beyond 1 MB/s."""
 
-_TAIL_CHARS = 4 * 1024
-# A kernel sends what a stream holds every 0.2 s by itself. These are the flushes on top of that,
-# which keep stdout and stderr in order: a few at once, then so many a second.
-_FLUSH_BURST = 10
-_FLUSH_RATE = 5.0
+FOLD_CHARS = 64 * 1024
+"""Characters that a fold holds at most; the result has all of them."""
 
-# ESC and C1 controls begin sequences; the other controls stand alone. TAB, LF, CR and BS stay:
-# every front end renders them.
-_SPECIAL = re.compile("[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_STRING_END = re.compile("[\x07\x1b\x9c]")
-_CSI_BODY = re.compile("[\x20-\x3f]*")
-_SGR = re.compile(r"[0-9;:]*$")
-_SGR_RESET = re.compile(r"[0;:]*$")
-_SGR_LONGEST = 64
+TAIL_LINES = 20
+"""Lines of a folded output that are shown at its end."""
+
+_TAIL_CHARS = 4 * 1024
+
+# Messages to the front end: a few at once, so many a second, and two at the end. Together with one
+# of progress these are at most ten in any second.
+_BURST = 3.0
+_RATE = 4.0
+_ORDERED = 8
+"""Changes between stdout and stderr that may wait to be shown in their order."""
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")  # str.splitlines also breaks at U+2028 and its like
+
+_IDLE = 0.4
+"""Seconds of silence after which an unfinished line is shown, as a prompt is."""
 
 
 class OutputEvent(Protocol):
@@ -52,100 +61,52 @@ class OutputEvent(Protocol):
         """The bytes, cut anywhere."""
 
 
-class Cleaner:
-    """Takes terminal control sequences out of text, except colours (ECMA-48 SGR).
-
-    Works on text that comes in pieces cut anywhere: pieces give together what the whole would.
-    """
-
-    def __init__(self) -> None:
-        self._state = "text"
-        self._body = ""
-        self.coloured = False
-        """Whether a colour is on, which somebody must turn off in the end."""
+class Filter(Protocol):
+    """Changes text that comes in pieces; may hold back what it cannot judge yet."""
 
     def feed(self, text: str) -> str:
-        """Return the text without its control sequences; unfinished ones are held back."""
-        if self._state == "text" and not _SPECIAL.search(text):
-            return text
-        out: list[str] = []
-        position = 0
-        while position < len(text):
-            position = getattr(self, f"_in_{self._state}")(text, position, out)
-        return "".join(out)
+        """Return what can be shown."""
 
-    def _in_text(self, text: str, position: int, out: list[str]) -> int:
-        match = _SPECIAL.search(text, position)
-        if match is None:
-            out.append(text[position:])
-            return len(text)
-        out.append(text[position : match.start()])
-        self._state = {
-            "\x1b": "escape",
-            "\x9b": "csi",
-            "\x90": "string",
-            "\x98": "string",
-            "\x9d": "string",
-            "\x9e": "string",
-            "\x9f": "string",
-        }.get(match[0], "text")
-        return match.end()
+    def flush(self, final: bool = False) -> str:
+        """Return what can be shown of what was held back; all of it when it is the end."""
 
-    def _in_escape(self, text: str, position: int, out: list[str]) -> int:
-        char = text[position]
-        if char == "[":
-            self._state = "csi"
-        elif char in "]PX^_":
-            self._state = "string"
-        elif char == "\x1b" or "\x20" <= char <= "\x2f":
-            pass  # begun anew, or an intermediate byte: the sequence goes on
-        elif "\x30" <= char <= "\x7e":
-            self._state = "text"
-        else:  # no sequence: the character counts for itself
-            self._state = "text"
-            return position
-        return position + 1
 
-    def _in_csi(self, text: str, position: int, out: list[str]) -> int:
-        match = _CSI_BODY.match(text, position)
-        assert match is not None, "the pattern matches nothing at all, too"
-        # One character more than is ever shown, so that what is too long stays too long.
-        self._body = (self._body + match[0])[: _SGR_LONGEST + 1]
-        if match.end() == len(text):
-            return match.end()
-        final, body = text[match.end()], self._body
-        self._state, self._body = "text", ""
-        if not "\x40" <= final <= "\x7e":
-            return match.end()  # broken off: the character counts for itself
-        if final == "m" and len(body) <= _SGR_LONGEST and _SGR.match(body):
-            out.append(f"\x1b[{body}m")
-            self.coloured = not _SGR_RESET.match(body)
-        return match.end() + 1
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Output that is not shown.
 
-    def _in_string(self, text: str, position: int, out: list[str]) -> int:
-        match = _STRING_END.search(text, position)
-        if match is None:
-            return len(text)
-        self._state = "string_escape" if match[0] == "\x1b" else "text"
-        return match.end()
+    Attributes:
+        lines: how many.
+        chars: how many.
+        text: their beginning, without colours, at most :data:`FOLD_CHARS` of it.
+    """
 
-    def _in_string_escape(self, text: str, position: int, out: list[str]) -> int:
-        if text[position] == "\\":
-            self._state = "text"
-            return position + 1
-        self._state = "escape"  # ESC ends a string, and begins something else
-        return position
+    lines: int
+    chars: int
+    text: str
+
+    def __str__(self) -> str:
+        lines = f"{self.lines:,} line{'' if self.lines == 1 else 's'} folded "
+        return f"{lines if self.lines else 'folded '}({size(self.chars)}); the result has it all"
 
 
 class _Stream:
     """One stream on its way from bytes to clean text."""
 
-    def __init__(self) -> None:
+    def __init__(self, masker: Filter | None) -> None:
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.cleaner = Cleaner()
+        self.masker = masker
 
-    def text(self, data: bytes, final: bool = False) -> str:
-        return self.cleaner.feed(self.decoder.decode(data, final))
+    def text(self, data: bytes) -> str:
+        text = self.cleaner.feed(self.decoder.decode(data))
+        return self.masker.feed(text) if self.masker is not None else text
+
+    def flush(self, final: bool) -> str:
+        text = self.cleaner.feed(self.decoder.decode(b"", True)) if final else ""
+        if self.masker is None:
+            return text
+        return self.masker.feed(text) + self.masker.flush(final)
 
 
 class Screen:
@@ -153,45 +114,84 @@ class Screen:
 
     Args:
         limit: characters to show as they come. Of what follows only the end is shown, by
-            :meth:`close`, with the amount that is hidden.
+            :meth:`close`, and the rest is folded.
+        lines: lines to show as they come, likewise; 0 for no such limit.
+        masker: makes a filter for each stream.
+        on_fold: shows what is folded; without one, a line on stderr tells of it.
         clock: seconds, monotonic.
+
+    Attributes:
+        received: bytes that have come.
+        last_line: the last line that has come, clean.
+        folding: what comes now is folded.
     """
 
     def __init__(
-        self, *, limit: int = SCREEN_CHARS, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        limit: int = SCREEN_CHARS,
+        lines: int = 0,
+        masker: Callable[[], Filter] | None = None,
+        on_fold: Callable[[Fold], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._streams = {"stdout": _Stream(), "stderr": _Stream()}
-        self._limit = limit
+        self.received = 0
+        self.last_line = ""
+        self.folding = False
+        names = ("stdout", "stderr")
+        self._streams = {name: _Stream(masker() if masker else None) for name in names}
+        self._room = limit
+        self._lines_left: int | None = lines or None
+        self._on_fold = on_fold
         self._clock = clock
-        self._shown = 0
-        self._hidden = 0
-        self._tail: deque[tuple[str, str]] = deque()
-        self._tail_size = 0
+        self._waiting: list[tuple[str, str]] = []
+        self._folded = _Folded()
+        self._unfinished = ""
         self._last = ""
         self._line_open = False
-        self._flushes = float(_FLUSH_BURST)
-        self._refilled = clock()
+        self._messages = _BURST
+        self._refilled = self._changed = clock()
+
+    @property
+    def at_line_start(self) -> bool:
+        """Whether what comes next begins a line."""
+        return self._waiting[-1][1].endswith("\n") if self._waiting else not self._line_open
 
     # -- in --------------------------------------------------------------------------------------
 
     def output(self, event: OutputEvent) -> None:
         """Show a piece of output; what the client calls with every event."""
+        self.received += len(event.data)
+        self._changed = self._clock()
         self._take(event.stream, self._streams[event.stream].text(event.data))
+        self._pump()
 
     def notice(self, text: str) -> None:
         """Show a line about the run itself, on stderr."""
+        self._pump(all_of_it=True)
         if self._line_open and (self._last == "stderr" or _is_terminal(sys.stderr)):
             self._write("stderr", "\n")
         self._write("stderr", f"{text.rstrip()}\n")
-        _flush(sys.stderr)  # somebody waits for what it says
+
+    def tick(self) -> None:
+        """Show what has waited for its turn; called several times a second."""
+        if self._clock() - self._changed >= _IDLE:
+            for name, stream in self._streams.items():
+                self._take(name, stream.flush(False))
+        self._pump()
 
     def close(self) -> None:
-        """Show what is held back, and how much is not shown at all."""
+        """Show what is held back, and tell what is not shown at all."""
         for name, stream in self._streams.items():
-            self._take(name, stream.text(b"", final=True))
-        if self._hidden:
-            self._show_tail()
+            self._take(name, stream.flush(True))
+        fold, tail = self._folded.end()
+        if fold is not None:
+            self._pump(all_of_it=True)
+            self._tell(fold)
+        for name, text in tail:
+            self._queue(name, text)
         self._reset_colours()
+        self._pump(all_of_it=True)
         for file in (sys.stdout, sys.stderr):
             _flush(file)
 
@@ -200,67 +200,129 @@ class Screen:
     def _take(self, name: str, text: str) -> None:
         if not text:
             return
-        room = self._limit - self._shown
-        if not self._hidden and len(text) <= room:
-            self._shown += len(text)
-            self._write(name, text)
-            return
-        if not self._hidden:
-            cut = text.rfind("\n", 0, room) + 1 or room
-            self._shown = self._limit
-            if cut:
-                self._write(name, text[:cut])
-            text = text[cut:]
+        self._remember(text)
+        if not self.folding:
+            room = self._fitting(text)
+            if room == len(text):
+                self._queue(name, text)
+                return
+            if room:
+                self._queue(name, text[:room])
+            text = text[room:]
             self._reset_colours()
-            self.notice(
-                f"… more than {_amount(self._limit)}: the rest is kept in the result, "
-                "its end is shown when the command is done …"
-            )
-        self._hidden += len(text)
-        self._tail.append((name, text[-_TAIL_CHARS:]))
-        self._tail_size += len(self._tail[-1][1])
-        while self._tail_size - len(self._tail[0][1]) >= _TAIL_CHARS:
-            self._tail_size -= len(self._tail.popleft()[1])
+            self.folding = True
+        self._folded.add(name, text)
 
-    def _show_tail(self) -> None:
-        pieces = list(self._tail)
-        first_name, first = pieces[0]
-        first = first[max(0, self._tail_size - _TAIL_CHARS) :]
-        if len(first) < self._hidden:
-            first = first[first.find("\n") + 1 :]  # begin with a whole line where there is one
-        pieces[0] = first_name, first
-        hidden = self._hidden - sum(len(text) for _, text in pieces)
-        if hidden:
-            self.notice(f"… {_amount(hidden)} not shown …")
-        for name, text in pieces:
-            if text:
-                self._write(name, text)
+    def _fitting(self, text: str) -> int:
+        """How many characters of a text are still shown; counts them."""
+        end = len(text)
+        if end > self._room:
+            end = text.rfind("\n", 0, self._room) + 1 or self._room
+        if self._lines_left is not None:
+            position, lines = 0, self._lines_left
+            while lines and (found := text.find("\n", position, end)) >= 0:
+                position, lines = found + 1, lines - 1
+            self._lines_left = lines
+            if not lines:
+                end = position
+        self._room -= end
+        return end
+
+    def _remember(self, text: str) -> None:
+        lines = (self._unfinished + text[-2000:]).split("\n")
+        self._unfinished = lines[-1][-1000:]
+        self.last_line = next((line for line in reversed(lines) if line.strip()), self.last_line)
+
+    def _queue(self, name: str, text: str) -> None:
+        if self._waiting and self._waiting[-1][0] == name:
+            text = self._waiting.pop()[1] + text
+        self._waiting.append((name, text))
+
+    def _pump(self, all_of_it: bool = False) -> None:
+        """Write what waits, in few messages."""
+        if _is_terminal(sys.stdout) or _is_terminal(sys.stderr):
+            all_of_it = True
+        else:
+            now = self._clock()
+            self._messages = min(_BURST, self._messages + (now - self._refilled) * _RATE)
+            self._refilled = now
+            many = len(self._waiting) > (max(2, int(self._messages)) if all_of_it else _ORDERED)
+            if many:
+                # More changes than there may be messages: each stream in its own order.
+                whole = {name: "" for name, _ in self._waiting}
+                for name in whole:
+                    whole[name] = "".join(text for each, text in self._waiting if each == name)
+                self._waiting = list(whole.items())
+        done = 0
+        for name, text in self._waiting:
+            if not all_of_it and self._messages < 1:
+                break
+            self._messages -= 1
+            self._write(name, text)
+            done += 1
+        del self._waiting[:done]
+
+    def _tell(self, fold: Fold) -> None:
+        if self._on_fold is not None:
+            self._on_fold(fold)
+        else:
+            self.notice(f"… {fold} …")
 
     def _reset_colours(self) -> None:
         for name, stream in self._streams.items():
             if stream.cleaner.coloured:
                 stream.cleaner.coloured = False
-                self._write(name, "\x1b[0m")
+                self._queue(name, "\x1b[0m")
 
     def _write(self, name: str, text: str) -> None:
         file = sys.stderr if name == "stderr" else sys.stdout
-        if self._last not in ("", name) and self._may_flush():
-            # Both are buffered apart; without this the order between them is lost.
-            _flush(sys.stdout if name == "stderr" else sys.stderr)
         file.write(text)
+        # Both streams are buffered apart; without this the order between them is lost.
+        _flush(file)
         self._last = name
         self._line_open = not text.endswith("\n")
-        if _is_terminal(file):
-            _flush(file)
 
-    def _may_flush(self) -> bool:
-        now = self._clock()
-        self._flushes = min(_FLUSH_BURST, self._flushes + (now - self._refilled) * _FLUSH_RATE)
-        self._refilled = now
-        if self._flushes < 1:
-            return False
-        self._flushes -= 1
-        return True
+
+class _Folded:
+    """What is not shown: how much there is, its begin, and its end."""
+
+    def __init__(self) -> None:
+        self._begin: list[str] = []
+        self._begin_size = 0
+        self._lines = self._chars = 0
+        self._tail: deque[tuple[str, str]] = deque()
+        self._tail_size = 0
+
+    def add(self, name: str, text: str) -> None:
+        """Fold a text."""
+        for line in _LINE.findall(text):
+            if self._tail and self._tail[-1][0] == name and not self._tail[-1][1].endswith("\n"):
+                self._tail[-1] = name, self._tail[-1][1] + line
+            else:
+                self._tail.append((name, line))
+            self._tail_size += len(line)
+            while len(self._tail) > TAIL_LINES or self._tail_size > _TAIL_CHARS:
+                first_name, first = self._tail.popleft()
+                if not self._tail:  # one line that is longer than the tail: its end stays
+                    rest = first[-_TAIL_CHARS:]
+                    first = first[: len(first) - len(rest)]
+                    self._tail.append((first_name, rest))
+                self._tail_size -= len(first)
+                self._hide(first)
+
+    def _hide(self, text: str) -> None:
+        self._lines += text.count("\n")
+        self._chars += len(text)
+        if self._begin_size < FOLD_CHARS:
+            self._begin.append(text[: FOLD_CHARS - self._begin_size])
+            self._begin_size += len(self._begin[-1])
+
+    def end(self) -> tuple[Fold | None, list[tuple[str, str]]]:
+        """What stays folded, if anything does, and the pieces to show behind it."""
+        tail, self._tail = list(self._tail), deque()
+        if not self._chars:
+            return None, tail
+        return Fold(self._lines, self._chars, without_colours("".join(self._begin))), tail
 
 
 def _flush(file: TextIO) -> None:
@@ -272,10 +334,3 @@ def _flush(file: TextIO) -> None:
 def _is_terminal(file: TextIO) -> bool:
     isatty = getattr(file, "isatty", None)
     return bool(isatty and isatty())
-
-
-def _amount(count: int) -> str:
-    if count < 1024:
-        return f"{count} characters"
-    size = count / 1024
-    return f"{size:.0f} KiB" if size < 1024 else f"{size / 1024:.1f} MiB"

@@ -23,6 +23,7 @@ def load(shell: InteractiveShell) -> None:
     Raises:
         InvalidRequest: the nearest pyproject.toml sets something that is no setting.
     """
+    from .background import EcsJobs
     from .finding import EcsFind
     from .magics import EcsExec
     from .sandbox import EcsSandbox
@@ -32,7 +33,8 @@ def load(shell: InteractiveShell) -> None:
     configured = shell.config.get("EcsExec", {})
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
-    shell.register_magics(magics, EcsFind(shell, magics.workspace), EcsSandbox(shell))
+    space = magics.workspace
+    shell.register_magics(magics, EcsFind(shell, space), EcsJobs(shell, space), EcsSandbox(shell))
 
 
 def unload(shell: InteractiveShell) -> None:

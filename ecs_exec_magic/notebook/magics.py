@@ -18,17 +18,15 @@ from IPython.core.magic import (
 )
 from traitlets import observe
 
-from ..errors import CommandFailed
 from .choice import Choice
-from .display import Screen
+from .expand import expanded
 from .options import ACCOUNT, RUN, WHERE, Command, Option, Parsed
+from .runs import Order, Runs
 from .settings import Settings
 from .workspace import EcsMagics, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from ..results import CommandResult
+    from collections.abc import Mapping
 
 __all__ = ["EcsExec"]
 
@@ -40,6 +38,10 @@ _RUN_DETAILS = """
 
     A non-zero exit code raises CommandFailed; its .result, and -o NAME, hold all of the output.
     NAME is None until the command has ended, however it ends.
+
+    With --bg the notebook goes on at once: the job that is returned has .done(), .result(),
+    .cancel() and .tail(), and can be awaited. With --all the command runs in every running
+    container that the target means, and the result is a FleetResult.
 """
 
 EXEC_LINE = Command(
@@ -73,6 +75,7 @@ class EcsExec(EcsMagics, Settings):
 
     def __init__(self, shell: Any, **settings: Any) -> None:
         self.workspace = Workspace(shell, self)
+        self._runs = Runs(self.workspace)
         super().__init__(shell, **settings)
         self.workspace.set_choice(Choice(self.target or None))
 
@@ -90,9 +93,7 @@ class EcsExec(EcsMagics, Settings):
     @needs_local_scope
     @line_magic
     @EXEC_LINE.document
-    def ecs_exec(
-        self, line: str, local_ns: Mapping[str, Any] | None = None
-    ) -> CommandResult | None:
+    def ecs_exec(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         parsed = EXEC_LINE.parse(line, self.workspace.expander(local_ns))
         if parsed.help:
             sys.stdout.write(EXEC_LINE.help())
@@ -100,9 +101,7 @@ class EcsExec(EcsMagics, Settings):
         command = parsed.rest
         if not command.strip():
             raise EXEC_LINE.error("no command is given; %ecs_exec? explains")
-        result = self._run(
-            EXEC_LINE, parsed, local_ns, lambda target, how: target.run(command, **how)
-        )
+        result = self._run(EXEC_LINE, parsed, local_ns, command)
         # IPython's own output_can_be_silenced reads the line as Python when the command is done:
         # an open bracket loses the result, and `find -exec ... \;` counts as silenced.
         silenced = command.rstrip().endswith(";") and not command.rstrip().endswith("\\;")
@@ -112,9 +111,7 @@ class EcsExec(EcsMagics, Settings):
     @needs_local_scope
     @cell_magic
     @SHELL_CELL.document
-    def ecs_shell(
-        self, line: str, cell: str, local_ns: Mapping[str, Any] | None = None
-    ) -> CommandResult | None:
+    def ecs_shell(self, line: str, cell: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         parsed = SHELL_CELL.parse(line, self.workspace.expander(local_ns))
         if parsed.help:
             sys.stdout.write(SHELL_CELL.help())
@@ -124,12 +121,7 @@ class EcsExec(EcsMagics, Settings):
         if not cell.strip():
             raise SHELL_CELL.error("the cell is empty")
         shell = parsed["shell"] or "/bin/sh"
-        return self._run(
-            SHELL_CELL,
-            parsed,
-            local_ns,
-            lambda target, how: target.script(cell, shell=shell, **how),
-        )
+        return self._run(SHELL_CELL, parsed, local_ns, cell, shell)
 
     # -- running ---------------------------------------------------------------------------------
 
@@ -138,45 +130,32 @@ class EcsExec(EcsMagics, Settings):
         line: Command,
         parsed: Parsed,
         local_ns: Mapping[str, Any] | None,
-        start: Callable[[Any, dict[str, Any]], CommandResult],
-    ) -> CommandResult:
+        command: str,
+        shell: str | None = None,
+    ) -> Any:
         names = {kind: parsed[kind] for kind in ("out", "stdout", "stderr") if parsed[kind]}
         if len(set(names.values())) < len(names):
             raise line.error("one variable cannot hold two things: -o, --stdout, --stderr differ")
+        for dest in ("max_parallel", "yes"):
+            if parsed[dest] and not parsed["all"]:
+                raise line.error(f"--{dest.replace('_', '-')} goes with --all")
         stdin = self._stdin(line, parsed["stdin"], local_ns)
-        raises = self.raise_on_error and not parsed["no_raise"]
-        self._bind(names, None)
-        screen = None if parsed["quiet"] else Screen()
-        result: CommandResult | None = None
-        try:
-            result = start(
-                self.workspace.resolve(parsed.values),
-                {
-                    "stdin": stdin,
-                    "timeout": parsed["timeout"] or self.timeout,
-                    "check": False,
-                    "method": self.method,
-                    "on_output": screen and screen.output,
-                    "on_notice": screen and screen.notice,
-                },
-            )
-        except BaseException as error:
-            result = getattr(error, "result", None)
-            if raises or result is None or not isinstance(error, CommandFailed):
-                raise
-        finally:
+        if parsed["expand"]:
             try:
-                if screen is not None:
-                    screen.close()
-            finally:
-                self._bind(names, result)
-        return result.check() if raises else result
-
-    def _bind(self, names: Mapping[str, str], result: CommandResult | None) -> None:
-        for kind, name in names.items():
-            # "out" is the result, the others its texts.
-            value = result if kind == "out" or result is None else getattr(result, kind)
-            self.workspace.variables[name] = value
+                command = expanded(command, self.workspace.names(local_ns), shell)
+            except ValueError as error:
+                raise line.error(f"--expand: {error}") from None
+        order = Order(
+            command,
+            shell,
+            parsed.values,
+            names,
+            stdin=stdin,
+            timeout=parsed["timeout"],
+            raises=self.raise_on_error and not parsed["no_raise"],
+            quiet=parsed["quiet"],
+        )
+        return self._runs.start(order) if parsed["bg"] else self._runs.run(order)
 
     def _stdin(self, line: Command, name: str | None, local_ns: Mapping[str, Any] | None) -> Any:
         if name is None:

@@ -31,6 +31,7 @@ __all__ = [
     "Option",
     "Parsed",
     "Word",
+    "positive_count",
     "positive_seconds",
     "read_word",
     "variable_name",
@@ -175,6 +176,17 @@ def positive_seconds(text: str) -> float:
     return seconds
 
 
+def positive_count(text: str) -> int:
+    """Read a count.
+
+    Raises:
+        ValueError: it is not a whole number from 1 up.
+    """
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
 def _not_empty(text: str) -> str:
     if not text.strip():
         raise ValueError("the value is empty")
@@ -224,6 +236,17 @@ RUN = (
         ("--no-raise-error", "--no-raise"), "no_raise", "do not raise when the exit code is not 0"
     ),
     Option(("--quiet",), "quiet", "show no output while the command runs"),
+    Option(
+        ("--expand",),
+        "expand",
+        "put variables of the notebook in the place of {{name}}, quoted for the shell",
+    ),
+    Option(("--bg",), "bg", "go on at once, and return a job; %ecs_jobs lists them"),
+    Option(("--all",), "all", "run in every running container that the target means"),
+    Option(
+        ("--max-parallel",), "max_parallel", "with --all: containers at once", "N", positive_count
+    ),
+    Option(("-y", "--yes"), "yes", "with --all: do not ask before it runs in many containers"),
 )
 
 

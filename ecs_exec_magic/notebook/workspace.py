@@ -14,6 +14,7 @@ from IPython.utils.text import DollarFormatter
 
 from ..errors import InvalidRequest
 from .choice import Choice
+from .jobs import Jobs
 from .settings import CLIENT
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Workspace:
     Attributes:
         settings: what ``%config EcsExec`` shows.
         choice: the default target, as it was asked for.
+        jobs: what runs in the background.
     """
 
     def __init__(self, shell: Any, settings: Settings) -> None:
@@ -47,9 +49,11 @@ class Workspace:
         self.choice = Choice()
         self._pinned: tuple[Key, Any] | None = None
         self._clients: dict[Key, Any] = {}
+        self.jobs = Jobs(self)
 
     def close(self) -> None:
-        """Let go of clients and targets."""
+        """End what runs in the background, and let go of clients and targets."""
+        self.jobs.close()
         clients, self._clients, self._pinned = self._clients, {}, None
         for client in clients.values():
             close = getattr(client, "close", None)
@@ -78,6 +82,15 @@ class Workspace:
     def in_kernel(self) -> bool:
         """Whether a front end shows displays and replaces them in place."""
         return getattr(self.shell, "kernel", None) is not None
+
+    @property
+    def moment(self) -> object:
+        """The same for all that happens in one cell."""
+        return getattr(self.shell, "execution_count", None)
+
+    def masked(self, text: str) -> str:
+        """A text for showing, without what looks like a secret."""
+        return text
 
     def names(self, local_ns: Mapping[str, Any] | None) -> dict[str, Any]:
         """Variables that a line can speak of: the notebook's, and those of the calling function."""
@@ -133,14 +146,24 @@ class Workspace:
             self._pinned = key, target
         return target
 
+    def fleet(self, values: Mapping[str, Any]) -> Any:
+        """Every running container that a line with these options means."""
+        choice = self.choice.overridden(values)
+        self._require(choice)
+        key = self.key({**values, "cluster": None})
+        return self.client(key).fleet(choice.address, **choice.words())
+
     def find(self, choice: Choice, key: Key) -> Any:
         """Look a container up."""
+        self._require(choice)
+        return self.client(key).target(choice.address, **choice.words())
+
+    def _require(self, choice: Choice) -> None:
         if not choice:
             raise InvalidRequest(
                 "no target is set",
                 cure="%ecs_target CLUSTER/SERVICE:CONTAINER sets one; -t names one for one line",
             )
-        return self.client(key).target(choice.address, **choice.words())
 
 
 def _terminal(shell: Any) -> bool:

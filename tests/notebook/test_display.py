@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ecs_exec_magic.notebook import display
-from ecs_exec_magic.notebook.display import Cleaner, Screen
+from ecs_exec_magic.notebook.cleaning import Cleaner
+from ecs_exec_magic.notebook.display import Fold, Screen
 
 from .conftest import Event
 
@@ -123,31 +124,73 @@ def test_characters_cut_anywhere_come_whole(log: list[tuple[str, str]]) -> None:
     assert written(log, "err") == "\N{REPLACEMENT CHARACTER}"
 
 
+def messages(log: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What a kernel would send: what was written to a stream up to its flush."""
+    sent, held = [], {"out": "", "err": ""}
+    for who, text in log:
+        if text != "FLUSH":
+            held[who] += text
+        elif held[who]:
+            sent.append((who, held[who]))
+            held[who] = ""
+    assert not any(held.values()), "all is flushed, or the order of streams would be lost"
+    return sent
+
+
 def test_streams_stay_in_order(log: list[tuple[str, str]]) -> None:
-    screen = Screen(clock=Clock())
+    clock = Clock()
+    screen = Screen(clock=clock)
     for stream, data in (("stdout", b"1\n"), ("stdout", b"2\n"), ("stderr", b"3\n")):
         screen.output(Event(stream, data))
     screen.output(Event("stdout", b"4\n"))
-    assert log == [
-        ("out", "1\n"),
-        ("out", "2\n"),
-        ("out", "FLUSH"),
-        ("err", "3\n"),
-        ("err", "FLUSH"),
-        ("out", "4\n"),
-    ]
+    screen.output(Event("stderr", b"5\n"))
+    assert len(messages(log)) == 3, "the first are shown at once"
+    clock.now += 1
+    screen.tick()
+    screen.close()
+    assert written(log) == "1\n2\n3\n4\n5\n"
+    assert messages(log)[-2:] == [("out", "4\n"), ("err", "5\n")]
 
 
-def test_flushes_are_few_however_often_streams_change(log: list[tuple[str, str]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["stdout", "stderr", "tick"]), st.sampled_from([0, 0.01, 0.3])),
+        max_size=300,
+    )
+)
+def test_messages_are_few_whatever_comes(events: list[tuple[str, float]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        log: list[tuple[str, str]] = []
+        streams = SimpleNamespace(stdout=Recorder("out", log), stderr=Recorder("err", log))
+        patch.setattr(display, "sys", streams)
+        clock = Clock()
+        times: list[float] = []
+        screen = Screen(clock=clock)
+        for stream, pause in events:
+            clock.now += pause
+            if stream == "tick":
+                screen.tick()
+            else:
+                screen.output(Event(stream, b"x"))
+            times += [clock.now] * (len(messages(log)) - len(times))
+        screen.close()
+        times += [clock.now] * (len(messages(log)) - len(times))
+    for start in times:
+        assert sum(start <= each < start + 1 for each in times) <= 9
+    for name, who in (("stdout", "out"), ("stderr", "err")):
+        assert len(written(log, who)) == sum(each == name for each, _ in events)
+
+
+def test_what_waits_for_its_turn_is_shown_by_a_tick(log: list[tuple[str, str]]) -> None:
     clock = Clock()
     screen = Screen(clock=clock)
-    for _ in range(1000):
-        clock.now += 0.01
-        screen.output(Event("stdout", b"a"))
-        screen.output(Event("stderr", b"b"))
-    flushes = sum(text == "FLUSH" for _, text in log)
-    assert 10 <= flushes <= 10 + 5 * clock.now + 1
-    assert written(log, "out") == "a" * 1000
+    for number in range(6):
+        screen.output(Event(("stdout", "stderr")[number % 2], b"%d" % number))
+    assert written(log) == "012"
+    for _ in range(10):
+        clock.now += 0.1
+        screen.tick()
+    assert written(log) == "012345"
 
 
 def test_a_terminal_is_flushed_always(
@@ -162,54 +205,121 @@ def test_a_terminal_is_flushed_always(
 
 
 def test_large_output_shows_its_begin_and_its_end(log: list[tuple[str, str]]) -> None:
-    screen = Screen(limit=1000)
+    folds: list[Fold] = []
+    screen = Screen(limit=1000, on_fold=folds.append)
     lines = [f"line {number}\n" for number in range(20_000)]
     data = "".join(lines).encode()
     for start in range(0, len(data), 777):
         screen.output(Event("stdout", data[start : start + 777]))
+    assert screen.folding
+    assert screen.last_line == "line 19999"
+    assert screen.received == len(data)
     screen.close()
     shown = written(log, "out").splitlines(keepends=True)
-    assert 5000 < len("".join(shown)) < 6000
-    gap = next(i for i, line in enumerate(shown) if line != lines[i])
-    assert shown[gap:] == lines[len(lines) - (len(shown) - gap) :]
-    hidden = len(data) - len("".join(shown))
-    notes = written(log, "err").splitlines()
-    assert len(notes) == 2
-    assert "the rest is kept in the result" in notes[0]
-    assert notes[1] == f"… {hidden / 1024:.0f} KiB not shown …"
+    head = next(i for i, line in enumerate(shown) if line != lines[i])
+    assert shown[head:] == lines[-20:]
+    assert len("".join(shown[:head])) <= 1000
+    (fold,) = folds
+    assert fold.lines == 20_000 - head - 20
+    assert fold.chars == len(data) - len("".join(shown))
+    assert fold.text == "".join(lines[head:-20])[: 64 * 1024]
+    assert str(fold).startswith(f"{fold.lines:,} lines folded (")
+
+
+def test_lines_are_counted_over_both_streams(log: list[tuple[str, str]]) -> None:
+    folds: list[Fold] = []
+    screen = Screen(lines=10, on_fold=folds.append)
+    for number in range(100):
+        screen.output(Event(("stdout", "stderr")[number % 2], b"%d\n" % number))
+    screen.close()
+    assert sorted(map(int, written(log).split())) == [*range(10), *range(80, 100)]
+    assert [(fold.lines, len(fold.text.split())) for fold in folds] == [(70, 70)]
+
+
+def test_without_a_place_for_folds_a_line_tells_of_them(log: list[tuple[str, str]]) -> None:
+    screen = Screen(lines=1)
+    screen.output(Event("stdout", b"a\n" * 100))
+    screen.close()
+    assert "… 79 lines folded (158 B); the result has it all …\n" in written(log, "err")
+
+
+def test_what_fits_the_tail_is_not_folded(log: list[tuple[str, str]]) -> None:
+    screen = Screen(lines=10)
+    screen.output(Event("stdout", b"a\n" * 30))
+    screen.close()
+    assert written(log) == "a\n" * 30
+
+
+def test_an_endless_line_is_folded_too(log: list[tuple[str, str]]) -> None:
+    folds: list[Fold] = []
+    screen = Screen(limit=100, on_fold=folds.append)
+    for _ in range(1000):
+        screen.output(Event("stdout", b"x" * 100))
+    screen.close()
+    assert len(written(log, "out")) == 100 + 4096
+    assert [(fold.lines, fold.chars) for fold in folds] == [(0, 100_000 - 4196)]
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["stdout", "stderr"]), st.text("ab\n", min_size=1, max_size=300)),
+        st.tuples(
+            st.sampled_from(["stdout", "stderr"]), st.text("ab\n\u2028", min_size=1, max_size=300)
+        ),
         max_size=60,
-    )
+    ),
+    st.integers(0, 40),
 )
-def test_shown_and_hidden_make_the_whole(events: list[tuple[str, str]]) -> None:
+def test_shown_and_folded_make_the_whole(events: list[tuple[str, str]], lines: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         log: list[tuple[str, str]] = []
         streams = SimpleNamespace(stdout=Recorder("out", log), stderr=Recorder("err", log))
         patch.setattr(display, "sys", streams)
-        screen = Screen(limit=200)
+        folds: list[Fold] = []
+        screen = Screen(limit=2000, lines=lines, on_fold=folds.append)
         for stream, text in events:
             screen.output(Event(stream, text.encode()))
         screen.close()
-    total = sum(len(text) for _, text in events)
-    notes = [text for _, text in log if text.startswith("…")]
-    shown = len(written(log)) - sum(map(len, notes))
-    if total <= 200:
-        assert not notes
-        assert shown == total
-    else:
-        hidden = 0
-        if len(notes) == 2:
-            amount = re.fullmatch(r"… (\d+) (characters|KiB) not shown …\n", notes[1])
-            assert amount is not None
-            if amount[2] == "KiB":
-                return
-            hidden = int(amount[1])
-        # a notice may begin a line of its own
-        assert 0 <= shown + hidden - total <= 2
+    total = "".join(text for _, text in events)
+    folded = sum(fold.chars for fold in folds)
+    assert len(written(log)) + folded == len(total)
+    assert written(log).count("\n") + sum(fold.lines for fold in folds) == total.count("\n")
+    for stream, who in (("stdout", "out"), ("stderr", "err")):
+        whole = "".join(text for name, text in events if name == stream)
+        shown = written(log, who)
+        assert any(
+            whole[:cut] + whole[len(whole) - len(shown) + cut :] == shown
+            for cut in range(len(shown) + 1)
+        ), "its begin and its end"
+
+
+class Hold:
+    """A filter that lets only whole lines pass, and upper-cases them."""
+
+    def __init__(self) -> None:
+        self.held = ""
+
+    def feed(self, text: str) -> str:
+        whole, newline, self.held = (self.held + text).rpartition("\n")
+        return (whole + newline).upper()
+
+    def flush(self, final: bool = False) -> str:
+        held, self.held = self.held, ""
+        return held.upper()
+
+
+def test_what_a_filter_holds_back_comes_after_a_silence(log: list[tuple[str, str]]) -> None:
+    clock = Clock()
+    screen = Screen(masker=Hold, clock=clock)
+    screen.output(Event("stdout", b"one\nname: "))
+    clock.now += 0.1
+    screen.tick()
+    assert written(log) == "ONE\n"
+    clock.now += 1
+    screen.tick()
+    assert written(log) == "ONE\nNAME: "
+    screen.output(Event("stdout", b"two"))
+    screen.close()
+    assert written(log) == "ONE\nNAME: TWO"
 
 
 def test_a_colour_left_on_is_turned_off(log: list[tuple[str, str]]) -> None:

@@ -237,6 +237,7 @@ def test_what_a_run_is_told(targeted: Any, world: World, magics: EcsExec) -> Non
         "method": "execute-command",
         "on_output": None,
         "on_notice": None,
+        "on_tick": None,
     }
     magics.timeout = 9.0
     magics.method = "start-session"

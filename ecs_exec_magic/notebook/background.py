@@ -1,0 +1,163 @@
+"""``%ecs_jobs``: list, follow and end what runs in the background.
+
+Knows the jobs of the notebook. Never knows how they were started.
+"""
+
+from __future__ import annotations
+
+import html
+import sys
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import line_magic, magics_class, no_var_expand
+
+from ..errors import InvalidRequest
+from ..results import CommandResult, OutputEvent
+from .display import Screen
+from .jobs import BackgroundJob
+from .options import Command, Option
+from .progress import seconds, show_fold
+from .workspace import EcsMagics
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
+
+__all__ = ["EcsJobs", "JobList"]
+
+JOBS_LINE = Command(
+    "%ecs_jobs",
+    "[NUMBER ...]",
+    "List, follow or end the commands that run in the background.",
+    (
+        Option(("-f", "--follow"), "follow", "show a job's output here until it ends"),
+        Option(("--interrupt",), "interrupt", "send SIGINT; the second time, end the session"),
+        Option(("--stop",), "stop", "end: SIGTERM, and the end of the session 3 s later"),
+        Option(("--all",), "all", "all that run, in place of numbers"),
+    ),
+    """
+    Without numbers it lists all jobs of this notebook and returns them. One number returns that
+    job and shows it, live. The interrupt key ends --follow, not the job.
+    """,
+    takes_words=True,
+)
+
+_PIECE = 64 * 1024
+
+
+class JobList(list[BackgroundJob]):
+    """Jobs, shown as a table."""
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (str(job.number), job.state, seconds(job.elapsed), job.where, job.title())
+            for job in self
+        ]
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no jobs; --bg starts one"
+        rows = [("", "state", "time", "container", "command"), *self._rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        bundle = {"text/plain": repr(self)}
+        if self:
+            left = 'style="text-align:left"'
+            head = "".join(f"<th {left}>{n}</th>" for n in ("", "state", "time", "container"))
+            head += f"<th {left}>command</th>"
+            body = "".join(
+                "<tr>"
+                + "".join(f"<td {left}>{html.escape(cell)}</td>" for cell in row[:-1])
+                + f"<td {left}><code>{html.escape(row[-1])}</code></td></tr>"
+                for row in self._rows()
+            )
+            bundle["text/html"] = (
+                f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            )
+        return bundle
+
+
+@magics_class
+class EcsJobs(EcsMagics):
+    """What runs in the background."""
+
+    def __init__(self, shell: Any, workspace: Workspace) -> None:
+        super().__init__(shell)
+        self._workspace = workspace
+
+    @no_var_expand
+    @line_magic
+    @JOBS_LINE.document
+    def ecs_jobs(self, line: str) -> Any:
+        parsed = JOBS_LINE.parse(line, self._workspace.expander(None))
+        if parsed.help:
+            sys.stdout.write(JOBS_LINE.help())
+            return None
+        actions = [name for name in ("follow", "interrupt", "stop") if parsed[name]]
+        if len(actions) > 1:
+            raise JOBS_LINE.error(f"--{actions[0]} and --{actions[1]} do not go together")
+        if parsed["all"] and parsed.words:
+            raise JOBS_LINE.error("numbers or --all, not both")
+        chosen = self._chosen(parsed.words)
+        if parsed["all"]:
+            chosen = JobList(job for job in self._workspace.jobs if not job.done())
+        if not actions:
+            if parsed["all"]:
+                return chosen
+            if not parsed.words:
+                return JobList(self._workspace.jobs)
+            return chosen[0] if len(chosen) == 1 else chosen
+        if not (parsed.words or parsed["all"]):
+            raise JOBS_LINE.error(f"--{actions[0]} needs the number of a job, or --all")
+        if actions == ["follow"]:
+            if len(chosen) != 1:
+                raise JOBS_LINE.error("--follow takes one job at a time")
+            self._follow(chosen[0])
+            return None
+        for job in chosen:
+            ran = job.interrupt() if actions == ["interrupt"] else job.cancel()
+            if not ran:
+                sys.stdout.write(f"job {job.number} has ended already: {job.facts()}\n")
+        return chosen
+
+    def _chosen(self, words: tuple[str, ...]) -> JobList:
+        jobs = JobList()
+        for word in words:
+            if not (word.isascii() and word.isdigit()):
+                raise JOBS_LINE.error(f"{word!r} is not the number of a job")
+            try:
+                jobs.append(self._workspace.jobs.get(int(word)))
+            except LookupError as error:
+                raise InvalidRequest(str(error), cure="%ecs_jobs lists them") from None
+        return jobs
+
+    def _follow(self, job: BackgroundJob) -> None:
+        """Show what has come and what comes, until the job ends or the interrupt key is pressed."""
+        so_far = job.so_far()
+        if not isinstance(so_far, CommandResult):
+            raise InvalidRequest(
+                f"job {job.number} runs in many containers: it has no one output to follow",
+                cure=f"%ecs_jobs {job.number} shows how far it is; .so_far() has what has ended",
+            )
+        space = self._workspace
+        fold = {"lines": space.settings.fold_lines, "on_fold": show_fold} if space.in_kernel else {}
+        screen = Screen(**fold)  # type: ignore[arg-type]
+        seen = {"stdout": 0, "stderr": 0}
+        try:
+            while True:
+                done = job.done()
+                for name in seen:
+                    capture = getattr(job.so_far(), f"captured_{name}")
+                    while data := capture.read(seen[name], _PIECE):
+                        seen[name] += len(data)
+                        screen.output(OutputEvent(name, data, ""))
+                screen.tick()
+                if done:
+                    return
+                job.wait(0.1)
+        finally:
+            screen.close()

@@ -1,0 +1,268 @@
+"""Commands in the background: one object for each, and a live view of it in its own cell.
+
+Knows display handles and running commands. Never knows how commands are started.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..results import CommandResult
+from .cleaning import Cleaner, without_colours
+from .progress import GREY, InPlace, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from .workspace import Workspace
+
+__all__ = ["BackgroundJob", "Jobs"]
+
+_EVERY = 1.0
+"""Seconds between two updates of a view."""
+
+_TAIL = 5
+_KEPT = 200
+_MARKS = {
+    "running": ("⏳", "inherit"),
+    "done": ("✓", "#2e7d32"),
+    "failed": ("✗", "#c62828"),
+    "cancelled": ("■", "#b26a00"),
+    "interrupted": ("■", "#b26a00"),
+}
+
+
+class BackgroundJob:
+    """A command that runs while the notebook goes on; what ``--bg`` returns.
+
+    It can be awaited. Shown in a cell, it is a live view of its state and its last lines.
+
+    Attributes:
+        number: by which ``%ecs_jobs`` knows it.
+        command: what runs.
+        where: the container's address.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        number: int,
+        command: str,
+        where: str,
+        on_end: Callable[[BackgroundJob], object],
+    ) -> None:
+        self.number = number
+        self.command = command
+        self.where = where
+        self._workspace = workspace
+        self._on_end = on_end
+        self._running: Any = None
+        self._views: list[InPlace] = []
+        self._shown_at: object = None
+        self._updated = 0.0
+        self._over = False
+        self._lock = threading.Lock()
+
+    def begin(self, start: Callable[..., Any], *, view: bool = True) -> None:
+        """Start it; ``start(on_done=, on_tick=)`` returns the running command."""
+        self._running = start(on_done=self._ended, on_tick=self._tick)
+        if view:
+            self._view()
+        if self._running.done():  # so soon that nobody knew yet what had ended
+            self._ended()
+
+    # -- as a future -----------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """``running``, ``done``, ``failed``, ``interrupted`` or ``cancelled``."""
+        return str(self._running.state)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was started, until its end."""
+        return float(self._running.elapsed)
+
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return bool(self._running.done())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end, at most ``timeout`` seconds; return whether it has come."""
+        done = bool(self._running.wait(timeout))
+        # From this cell, too: when a notebook runs headless nothing else reaches the view.
+        self._update()
+        return done
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end and return the result.
+
+        The interrupt key ends the waiting, not the command.
+
+        Raises:
+            TimeoutError: it still runs.
+            CommandFailed: its exit code is not 0, unless it was started with --no-raise-error.
+        """
+        self.wait(timeout)
+        return self._running.result(0)
+
+    def exception(self) -> BaseException | None:
+        """What went wrong, if it has ended and something did."""
+        error: BaseException | None = self._running.exception()
+        return error
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        result = yield from self._running.__await__()
+        self._update()
+        return result
+
+    def cancel(self) -> bool:
+        """Ask it to end: SIGTERM, and after 3 s the end of its session; False if it had ended."""
+        return bool(self._running.cancel())
+
+    def interrupt(self) -> bool:
+        """Send SIGINT; the second time, end its session; False if it had ended."""
+        return bool(self._running.interrupt())
+
+    def so_far(self) -> Any:
+        """The result as far as it has come; whole once it is done."""
+        return self._running.so_far()
+
+    def tail(self, n: int = 10, stream: str = "stdout") -> str:
+        """The last ``n`` lines that have come."""
+        return str(self._running.tail(n, stream))
+
+    # -- as a view -------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<job {self.number} {self.state} {seconds(self.elapsed)}: {self.title()}>"
+
+    def title(self, width: int = 60) -> str:
+        """The command in one line, masked."""
+        text = " ".join(self._workspace.masked(self.command).split())
+        return text if len(text) <= width else f"{text[: width - 1]}…"
+
+    def _ipython_display_(self) -> None:
+        # A cell that starts a job and returns it has its view already.
+        if self._shown_at != self._workspace.moment:
+            self._view()
+
+    def _view(self) -> None:
+        self._shown_at = self._workspace.moment
+        place = InPlace()
+        if self._workspace.in_kernel:
+            self._views.append(place)
+        self._updated = time.monotonic()
+        place.show(*self._shown())
+
+    def _ended(self) -> None:
+        with self._lock:
+            if self._running is None or self._over:
+                return
+            self._over = True
+        self._on_end(self)
+        self._update()
+
+    def _tick(self) -> None:
+        if self._running is not None and time.monotonic() - self._updated >= _EVERY:
+            self._update()
+
+    def _update(self) -> None:
+        self._updated = time.monotonic()
+        shown = self._shown()
+        for place in list(self._views):
+            place.show(*shown)
+
+    def facts(self) -> str:
+        """State, time, size and outcome in a few words."""
+        so_far, parts = self.so_far(), [self.state, seconds(self.elapsed)]
+        if isinstance(so_far, CommandResult):
+            count = len(so_far.captured_stdout) + len(so_far.captured_stderr)
+            if count:
+                parts.append(size(count))
+            if self.done() and so_far.exit_code is not None:
+                parts.append(f"exit code {so_far.exit_code}")
+        elif len(so_far):
+            parts.append(f"{len(so_far)} ended")
+        error = self.exception()
+        if error is not None and not isinstance(so_far, CommandResult):
+            parts.append(f"{type(error).__name__}: {error}")
+        return " · ".join(parts)
+
+    def _shown(self) -> tuple[str, str]:
+        mark, colour = _MARKS[self.state]
+        facts, tail = self.facts(), self._tail()
+        head = f"{mark} job {self.number}: {self.title()}"
+        text = f"{head}\n  {self.where} · {facts}" + "".join(
+            f"\n  │ {line}" for line in tail.splitlines()
+        )
+        pre = f'<pre style="margin:.2em 0 0 1.4em">{html.escape(tail)}</pre>' if tail else ""
+        markup = (
+            f'<div><b style="color:{colour}">{mark}</b> job {self.number}: '
+            f"<code>{html.escape(self.title())}</code>"
+            f'<div style="{GREY};padding-left:1.4em">{html.escape(f"{self.where} · {facts}")}</div>'
+            f"{pre}</div>"
+        )
+        return text, markup
+
+    def _tail(self) -> str:
+        so_far = self.so_far()
+        if not isinstance(so_far, CommandResult):
+            return ""
+        failed = self.done() and not so_far.ok and len(so_far.captured_stderr)
+        text = so_far.tail(_TAIL, "stderr" if failed else "stdout")
+        return self._workspace.masked(without_colours(Cleaner().feed(text[-4000:])))
+
+
+class Jobs:
+    """The jobs of one notebook, by number."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._jobs: dict[int, BackgroundJob] = {}
+        self._count = 0
+
+    def __iter__(self) -> Iterator[BackgroundJob]:
+        return iter(list(self._jobs.values()))
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(
+        self, command: str, where: str, on_end: Callable[[BackgroundJob], object]
+    ) -> BackgroundJob:
+        """A new job, which is yet to begin."""
+        self._count += 1
+        job = BackgroundJob(self._workspace, self._count, command, where, on_end)
+        self._jobs[job.number] = job
+        ended = [each for each in self if each is not job and each.done()]
+        for old in ended[: max(0, len(self) - _KEPT)]:
+            del self._jobs[old.number]
+        return job
+
+    def drop(self, job: BackgroundJob) -> None:
+        """Forget a job that did not begin."""
+        self._jobs.pop(job.number, None)
+
+    def get(self, number: int) -> BackgroundJob:
+        """The job of that number.
+
+        Raises:
+            LookupError: there is none; the text says which there are.
+        """
+        if number in self._jobs:
+            return self._jobs[number]
+        there = ", ".join(map(str, self._jobs)) or "none"
+        raise LookupError(f"there is no job {number}; there are: {there}")
+
+    def close(self, timeout: float = 5.0) -> None:
+        """End what still runs."""
+        running = [job for job in self if not job.done()]
+        for job in running:
+            job.cancel()
+        for job in running:
+            job.wait(timeout)
+        self._jobs.clear()

@@ -1,0 +1,126 @@
+"""Things a front end shows and replaces in place: progress, folded output, jobs.
+
+Knows display handles. Never knows commands.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from typing import TYPE_CHECKING, Any
+
+from IPython import display as ipython_display
+
+from ..views import size
+from .cleaning import without_colours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .display import Fold, Screen
+
+__all__ = ["GREY", "InPlace", "Progress", "seconds", "show_fold"]
+
+_display: Any = ipython_display.display  # untyped
+
+GREY = "opacity:.7;font-size:90%"
+"""The style of what is said about a run: readable on light and dark pages."""
+
+_EVERY = 1.0
+_WIDTH = 100
+
+
+class InPlace:
+    """One place in a cell's output whose content can be replaced, and taken away."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, text: str, markup: str) -> None:
+        """Show something, in place of what was there."""
+        bundle = {"text/plain": text, "text/html": markup}
+        if self._handle is None:
+            self._handle = _display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+    def remove(self) -> None:
+        """Leave an empty place: a front end cannot take a single output away."""
+        if self._handle is not None:
+            self._handle.update({"text/plain": "", "text/html": ""}, raw=True)
+
+
+class Progress:
+    """Says that a command still runs: how long, how much has come, and its last line.
+
+    Args:
+        screen: what shows its output.
+        after: seconds without a word; negative for ever.
+        note: what else there is to say at the moment.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        screen: Screen,
+        *,
+        after: float,
+        note: Callable[[], str] = str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._screen = screen
+        self._after = after
+        self._note = note
+        self._clock = clock
+        self._began = clock()
+        self._next = self._began + after
+        self._place: InPlace | None = None
+
+    def tick(self) -> None:
+        """Bring it up to date; called several times a second."""
+        if self._after < 0 or self._clock() < self._next:
+            return
+        self._next = self._clock() + _EVERY
+        if self._place is None:
+            self._place = InPlace()
+        passed = seconds(self._clock() - self._began)
+        parts = [f"running {passed}", self._note()]
+        if self._screen.received:
+            parts.append(f"{size(self._screen.received)} received")
+        if self._screen.folding:
+            parts.append("what comes now is folded")
+        said = " · ".join(filter(None, parts))
+        last = without_colours(self._screen.last_line).strip()[:_WIDTH]
+        text = f"{said} · {last}" if last else said
+        code = f" · <code>{html.escape(last)}</code>" if last else ""
+        self._place.show(text, f'<span style="{GREY}">⏳ {html.escape(said)}{code}</span>')
+
+    def end(self, *, success: bool) -> None:
+        """Take it away after success; after a failure it says how long that took."""
+        if self._place is None:
+            return
+        if success:
+            self._place.remove()
+            return
+        said = f"ended after {seconds(self._clock() - self._began)}"
+        self._place.show(said, f'<span style="{GREY}">{said}</span>')
+
+
+def show_fold(fold: Fold) -> None:
+    """Show that output is folded, with its begin to unfold where the front end can."""
+    more = "" if len(fold.text) >= fold.chars else f"\n… the first {len(fold.text):,} characters"
+    markup = (
+        f'<details><summary style="{GREY};cursor:pointer">… {html.escape(str(fold))}</summary>'
+        f'<pre style="margin:0">{html.escape(fold.text)}{more}</pre></details>'
+    )
+    _display({"text/plain": f"… {fold} …", "text/html": markup}, raw=True)
+
+
+def seconds(count: float) -> str:
+    """A duration for people, as in ``3.2 s`` or ``2 min 5 s``."""
+    if count < 60:
+        return f"{count:.1f} s"
+    minutes, rest = divmod(round(count), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

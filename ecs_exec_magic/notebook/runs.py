@@ -1,0 +1,251 @@
+"""One line's command on its way: what is shown of it, bound to names, kept, and raised.
+
+Knows screens, names and the record of runs. Never knows how lines are spelled, nor connections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CommandFailed, EcsExecError, FleetFailed, Interrupted
+from ..results import CommandResult, OutputEvent
+from .display import Screen
+from .progress import Progress, show_fold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .jobs import BackgroundJob
+    from .workspace import Workspace
+
+__all__ = ["Order", "Runs"]
+
+ASK_FROM = 10
+"""Containers from which on a command is confirmed before it runs in all of them."""
+
+_SHOWN_BYTES = 64 * 1024  # of each stream of each container of many
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a line asks for.
+
+    Attributes:
+        command: as it goes to the far end.
+        shell: the interpreter, when the command is a script.
+        values: the line's options, which say where.
+        names: variables to bind, by what they get: ``out``, ``stdout``, ``stderr``.
+        raises: raise when an exit code is not 0.
+        quiet: show nothing.
+    """
+
+    command: str
+    shell: str | None
+    values: Mapping[str, Any]
+    names: Mapping[str, str]
+    stdin: Any = None
+    timeout: float | None = None
+    raises: bool = True
+    quiet: bool = False
+
+    @property
+    def many(self) -> bool:
+        """Whether it is for every container that the target means."""
+        return bool(self.values.get("all"))
+
+
+class Runs:
+    """Runs what lines ask for."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def run(self, order: Order) -> Any:
+        """Run a command and wait for its end.
+
+        Returns:
+            a CommandResult, or a FleetResult.
+
+        Raises:
+            EcsExecError: as the client says; the names are bound in any case.
+        """
+        self._bind(order, None)
+        screen = None if order.quiet else self._screen()
+        result: Any = None
+        shown: Progress | None = None
+        try:
+            run, where = self._prepared(order)
+            shown = self._progress(screen, where)
+            result = run(screen, shown)
+        except BaseException as error:
+            result = getattr(error, "result", None)
+            _mark_shown(error, screen is not None and not self._workspace.headless)
+            if order.raises or result is None or not isinstance(error, CommandFailed):
+                raise
+        finally:
+            try:
+                if shown is not None:
+                    shown.end(success=bool(result))
+                if screen is not None:
+                    screen.close()
+            finally:
+                self._bind(order, result)
+        if order.raises:
+            try:
+                result.check()
+            except EcsExecError as error:
+                _mark_shown(error, screen is not None and not self._workspace.headless)
+                raise
+        return result
+
+    def start(self, order: Order) -> BackgroundJob:
+        """Start a command in the background."""
+        self._bind(order, None)
+        space = self._workspace
+        jobs = space.jobs
+
+        def ended(job: BackgroundJob) -> None:
+            self._bind(order, job.so_far())
+
+        how = {**self._how(order), "check": order.raises, "shell": order.shell}
+        if order.many:
+            fleet = self._fleet(order)
+            where = f"{len(fleet.addresses)} containers"
+            how["max_parallel"] = self._parallel(order)
+            start: Callable[..., Any] = fleet.start
+        else:
+            target = space.resolve(order.values)
+            where, start = target.address, target.start
+        job = jobs.add(order.command, where, ended)
+        try:
+            job.begin(lambda **hooks: start(order.command, **how, **hooks), view=not order.quiet)
+        except BaseException:
+            jobs.drop(job)
+            raise
+        return job
+
+    # -- parts of a run --------------------------------------------------------------------------
+
+    def _prepared(
+        self, order: Order
+    ) -> tuple[Callable[[Screen | None, Progress | None], Any], Callable[[], str]]:
+        """Find where to run; return what runs it, and what progress says besides."""
+        how = {**self._how(order), "check": False}
+        if order.many:
+            return self._in_many(order, how)
+        target = self._workspace.resolve(order.values)
+
+        def run(screen: Screen | None, progress: Progress | None) -> Any:
+            how.update(
+                on_output=screen and screen.output,
+                on_notice=screen and screen.notice,
+                on_tick=screen and _ticks(screen, progress),
+            )
+            if order.shell is None:
+                return target.run(order.command, **how)
+            return target.script(order.command, shell=order.shell, **how)
+
+        return run, lambda: str(target.address)
+
+    def _in_many(
+        self, order: Order, how: dict[str, Any]
+    ) -> tuple[Callable[[Screen | None, Progress | None], Any], Callable[[], str]]:
+        fleet = self._fleet(order)
+        done: list[str] = []
+
+        def run(screen: Screen | None, progress: Progress | None) -> Any:
+            def ended(address: str, outcome: Any) -> None:
+                done.append(address)
+                if screen is not None:
+                    _show_outcome(screen, address, outcome)
+
+            return fleet.run(
+                order.command,
+                shell=order.shell,
+                max_parallel=self._parallel(order),
+                on_result=ended,
+                on_tick=screen and _ticks(screen, progress),
+                **how,
+            )
+
+        return run, lambda: f"{len(done)} of {len(fleet.addresses)} containers done"
+
+    def _fleet(self, order: Order) -> Any:
+        fleet = self._workspace.fleet(order.values)
+        count = len(fleet.addresses)
+        if count >= ASK_FROM and self._workspace.settings.confirm and not order.values.get("yes"):
+            self._confirm(f"run this in {count} containers")
+        return fleet
+
+    def _confirm(self, what: str) -> None:
+        if self._workspace.headless:
+            return
+        if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise Interrupted(f"not confirmed: {what}; --yes or %config EcsExec.confirm = False")
+
+    def _parallel(self, order: Order) -> int:
+        return order.values.get("max_parallel") or self._workspace.settings.max_parallel
+
+    def _how(self, order: Order) -> dict[str, Any]:
+        settings = self._workspace.settings
+        return {
+            "stdin": order.stdin,
+            "timeout": order.timeout or settings.timeout,
+            "method": settings.method,
+        }
+
+    def _screen(self) -> Screen:
+        space = self._workspace
+        if not space.in_kernel:
+            return Screen()
+        return Screen(lines=space.settings.fold_lines, on_fold=show_fold)
+
+    def _progress(self, screen: Screen | None, note: Callable[[], str]) -> Progress | None:
+        space = self._workspace
+        if screen is None or not space.in_kernel or space.headless:
+            return None
+        return Progress(screen, after=space.settings.progress_after, note=note)
+
+    def _bind(self, order: Order, result: Any) -> None:
+        for kind, name in order.names.items():
+            # "out" is the result, the others its texts.
+            value = result if kind == "out" or result is None else _text(result, kind)
+            self._workspace.variables[name] = value
+
+
+def _text(result: Any, stream: str) -> Any:
+    """A stream's text; of several containers, the texts by address."""
+    if isinstance(result, CommandResult):
+        return getattr(result, stream)
+    return {address: getattr(each, stream) for address, each in result.results.items()}
+
+
+def _ticks(screen: Screen, progress: Progress | None) -> Callable[[], None]:
+    def tick() -> None:
+        screen.tick()
+        if progress is not None:
+            progress.tick()
+
+    return tick
+
+
+def _mark_shown(error: BaseException, shown: bool) -> None:
+    if isinstance(error, (CommandFailed, FleetFailed)):
+        error.output_shown = shown
+
+
+def _show_outcome(screen: Screen, address: str, outcome: Any) -> None:
+    """One container's whole output under a line of its own."""
+    seen = isinstance(outcome, CommandResult)
+    said = outcome._outcome() if seen else f"{type(outcome).__name__}: {outcome}"
+    begin = "" if screen.at_line_start else "\n"
+    parts = [f"{begin}── {address} · {said}\n".encode()]
+    if seen:
+        parts.append(outcome.captured_stdout.read(0, _SHOWN_BYTES))
+        # In one stream, so that each stays with its container however many there are.
+        errors = outcome.captured_stderr.read(0, _SHOWN_BYTES)
+        if parts[-1] and not parts[-1].endswith(b"\n"):
+            parts.append(b"\n")
+        parts += [b"stderr: " + line for line in errors.splitlines(keepends=True)]
+    screen.output(OutputEvent("stdout", b"".join(parts), ""))

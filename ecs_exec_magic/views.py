@@ -1,0 +1,111 @@
+"""How a command's result looks in a notebook: HTML that needs no script and fits any theme.
+
+Knows finished results. Never knows IPython.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .capture import Capture
+    from .results import CommandResult
+
+__all__ = ["json_tree", "result_html", "size"]
+
+_SHOWN_LINES = 30
+_JSON_BYTES = 512 * 1024
+_TREE_NODES = 2000
+_OPEN_ITEMS = 20
+"""Entries up to which a branch of a tree is shown unfolded."""
+
+# Colours carry over to light and dark themes because they only tint what is there.
+GOOD, BAD = "#2e7d32", "#c62828"
+_KEY, _TEXT, _OTHER = "#1565c0", "#2e7d32", "#b26a00"
+
+
+def result_html(result: CommandResult) -> str:
+    """The whole view: outcome, circumstances, and the streams, folded; JSON as a tree."""
+    where = html.escape(str(result.target)) if result.target else ""
+    head = (
+        f'<div title="{where}"><span style="color:{GOOD if result.ok else BAD};font-weight:bold">'
+        f"{'✓' if result.ok else '✗'}</span> "
+        f"<code>{html.escape(result._one_line())}</code> {html.escape(result._outcome())}"
+        f'<div style="opacity:.65;font-size:85%">{where}</div></div>'
+    )
+    streams = (("stdout", result.captured_stdout), ("stderr", result.captured_stderr))
+    blocks = "".join(_stream(name, capture) for name, capture in streams if len(capture))
+    return f"<div>{head}{_json_of(result)}{blocks}</div>"
+
+
+def _stream(name: str, capture: Capture) -> str:
+    data = capture.last_lines(_SHOWN_LINES, at_most=8192)
+    text = data.decode("utf-8", "replace")
+    hidden = len(capture) - len(data)
+    note = f" (last {size(len(data))} of {size(len(capture))})" if hidden else ""
+    return (
+        f"<details><summary>{name}{note}</summary>"
+        f'<pre style="margin:0;padding-left:1em">{html.escape(text)}</pre></details>'
+    )
+
+
+def _json_of(result: CommandResult) -> str:
+    """A tree of the JSON in stdout; nothing when there is none."""
+    if not 2 <= len(result.captured_stdout) <= _JSON_BYTES:
+        return ""
+    if result.captured_stdout.read(0, 64).lstrip()[:1] not in (b"{", b"["):
+        return ""
+    try:
+        value = result.json()
+    except (ValueError, RecursionError):
+        return ""
+    return json_tree(value) if isinstance(value, (dict, list)) and value else ""
+
+
+def json_tree(value: Any) -> str:
+    """A value as nested lists that fold; what is beyond :data:`_TREE_NODES` is counted only."""
+    budget = [_TREE_NODES]
+    tree = _branch("", value, budget, depth=0)
+    left = "" if budget[0] >= 0 else "<div><i>… more than fits here; .json() has it all</i></div>"
+    return f'<div style="font-family:monospace;font-size:90%;margin:.3em 0">{tree}{left}</div>'
+
+
+def _branch(label: str, value: Any, budget: list[int], depth: int) -> str:
+    budget[0] -= 1
+    if budget[0] < 0:
+        return ""
+    if not isinstance(value, (dict, list)) or not value or depth > 50:
+        shown = "…" if depth > 50 else json.dumps(value, ensure_ascii=False)
+        colour = _TEXT if isinstance(value, str) else _OTHER
+        shown = shown if len(shown) <= 500 else f"{shown[:500]}…"
+        leaf = f'<span style="color:{colour}">{html.escape(shown)}</span>'
+        return f'<div style="padding-left:1em">{label}{leaf}</div>'
+    is_dict = isinstance(value, dict)
+    items: Any = value.items() if isinstance(value, dict) else enumerate(value)
+    inside = ""
+    for key, each in items:
+        name = f'<span style="color:{_KEY}">{html.escape(str(key))}</span>: '
+        inside += _branch(name, each, budget, depth + 1)
+    noun = "key" if is_dict else "item"
+    count = f"{len(value)} {noun}{'' if len(value) == 1 else 's'}"
+    brackets = "{}" if is_dict else "[]"
+    summary = f'{label}{brackets[0]}<span style="opacity:.65">{count}</span>{brackets[1]}'
+    is_open = " open" if depth < 2 and len(value) <= _OPEN_ITEMS else ""
+    return (
+        f'<details style="padding-left:1em"{is_open}>'
+        f'<summary style="cursor:pointer">{summary}</summary>{inside}</details>'
+    )
+
+
+def size(count: int) -> str:
+    """A number of bytes for people, as in ``12.0 KiB``."""
+    if count < 1024:
+        return f"{count} B"
+    amount = count / 1024
+    for unit in ("KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
