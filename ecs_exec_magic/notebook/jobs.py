@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..results import CommandResult
+from ..views import size
 from .cleaning import Cleaner, without_colours
 from .progress import GREY, InPlace, seconds
 

@@ -300,9 +300,18 @@ def test_an_interrupt_during_a_short_look_up_is_not_lost(client: Client) -> None
         client._call(short())
 
 
-def test_unknown_interpreters(target: Target) -> None:
-    with pytest.raises(ecs.InvalidRequest, match="cobol"):
-        target.script("x", shell="cobol")
+def test_any_interpreter_runs_a_script(target: Target) -> None:
+    """One that is not known to take a script as an argument gets it as its stdin."""
+    script = "BEGIN { print 6 * 7 }\n"
+    assert target.script(script, shell="awk -f /dev/stdin").stdout == "42\n"
+    counted = target.script("a\nb\n", shell="wc -l")
+    assert counted.stdout.strip() == "2"
+    assert counted.command == "a\nb\n", "what is kept is the script"
+    with pytest.raises(ecs.InvalidRequest, match="leaves none for the data"):
+        target.script("x", shell="cobol", stdin="data")
+    with pytest.raises(ecs.InvalidRequest, match="cannot be read"):
+        target.script("x", shell="sh 'not closed")
+    assert target.script("x", shell="no-such-interpreter").exit_code == 127
     with pytest.raises(ecs.InvalidRequest, match="no shell"):
         target.script("x", shell=" ")
 
