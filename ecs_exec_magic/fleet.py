@@ -16,6 +16,7 @@ from .errors import EcsExecError, FleetFailed, InvalidRequest
 from .results import CommandResult
 from .runner import Job, Request
 from .running import RunningCommand, watch
+from .views import BAD, GOOD, short_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -185,8 +186,9 @@ def _row(address: str, outcome: Outcome) -> dict[str, Any]:
 
 def _html_row(row: dict[str, Any]) -> str:
     good = row["outcome"] == "ok"
-    mark = f'<b style="color:{"#2e7d32" if good else "#c62828"}">{"✓" if good else "✗"}</b>'
-    shown = [row["container"], row["outcome"], row["exit_code"], row["seconds"], row["last_line"]]
+    mark = f'<b style="color:{GOOD if good else BAD}">{"✓" if good else "✗"}</b>'
+    where = short_address(row["container"])
+    shown = [where, row["outcome"], row["exit_code"], row["seconds"], row["last_line"]]
     cells = "".join(
         f'<td style="text-align:left">{html.escape("" if each is None else str(each)[:200])}</td>'
         for each in shown

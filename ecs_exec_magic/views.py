@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .capture import Capture
     from .results import CommandResult
 
-__all__ = ["json_tree", "result_html", "size"]
+__all__ = ["json_tree", "result_html", "short_address", "size"]
 
 _SHOWN_LINES = 30
 _JSON_BYTES = 512 * 1024
@@ -21,33 +22,43 @@ _TREE_NODES = 2000
 _OPEN_ITEMS = 20
 """Entries up to which a branch of a tree is shown unfolded."""
 
+_TASK_ID = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24}\b")
+
 # Colours carry over to light and dark themes because they only tint what is there.
-GOOD, BAD = "#2e7d32", "#c62828"
-_KEY, _TEXT, _OTHER = "#1565c0", "#2e7d32", "#b26a00"
+GOOD, BAD = "#388e3c", "#d32f2f"
+_KEY, _TEXT, _OTHER = "#4078c0", "#388e3c", "#b26a00"
 
 
 def result_html(result: CommandResult) -> str:
-    """The whole view: outcome, circumstances, and the streams, folded; JSON as a tree."""
-    where = html.escape(str(result.target)) if result.target else ""
+    """One line of outcome and circumstances; the streams are folded into it, JSON is a tree."""
+    where = str(result.target) if result.target else ""
     head = (
-        f'<div title="{where}"><span style="color:{GOOD if result.ok else BAD};font-weight:bold">'
+        f'<span style="color:{GOOD if result.ok else BAD};font-weight:bold">'
         f"{'✓' if result.ok else '✗'}</span> "
-        f"<code>{html.escape(result._one_line())}</code> {html.escape(result._outcome())}"
-        f'<div style="opacity:.65;font-size:85%">{where}</div></div>'
+        f"<code>{html.escape(result._one_line())}</code> {html.escape(result._outcome())} "
+        f'<span style="opacity:.65;font-size:85%" title="{html.escape(where)}">'
+        f"{html.escape(short_address(where))}</span>"
     )
     streams = (("stdout", result.captured_stdout), ("stderr", result.captured_stderr))
     blocks = "".join(_stream(name, capture) for name, capture in streams if len(capture))
-    return f"<div>{head}{_json_of(result)}{blocks}</div>"
+    if blocks:
+        head = f'<details><summary style="cursor:pointer">{head}</summary>{blocks}</details>'
+    return f"<div>{head}{_json_of(result)}</div>"
+
+
+def short_address(address: str) -> str:
+    """An address whose task id is cut to eight characters, which still name it."""
+    return _TASK_ID.sub(lambda match: f"{match[1]}…", address)
 
 
 def _stream(name: str, capture: Capture) -> str:
     data = capture.last_lines(_SHOWN_LINES, at_most=8192)
     text = data.decode("utf-8", "replace")
     hidden = len(capture) - len(data)
-    note = f" (last {size(len(data))} of {size(len(capture))})" if hidden else ""
+    note = f", last {size(len(data))} of {size(len(capture))}" if hidden else ""
     return (
-        f"<details><summary>{name}{note}</summary>"
-        f'<pre style="margin:0;padding-left:1em">{html.escape(text)}</pre></details>'
+        f'<div style="padding-left:1.2em"><div style="opacity:.65;font-size:85%">{name}{note}</div>'
+        f'<pre style="margin:0">{html.escape(text)}</pre></div>'
     )
 
 

@@ -302,7 +302,7 @@ def shown(stdout: bytes) -> str:
 
 def test_json_shows_as_a_tree() -> None:
     page = shown(b'{"name": "<web>", "tasks": [{"id": 1}, {"id": 2}], "none": null, "empty": {}}')
-    assert page.count("<details") == 1 + 1 + 2 + 1, "object, list, its two objects, and stdout"
+    assert page.count("<details") == 1 + 1 + 2 + 1, "object, list, its two objects, and the streams"
     assert "&quot;&lt;web&gt;&quot;" in page
     assert "2 items" in page
     assert "null" in page

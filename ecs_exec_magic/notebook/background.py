@@ -13,6 +13,7 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from ..errors import InvalidRequest
 from ..results import CommandResult, OutputEvent
+from ..views import short_address
 from .display import Screen
 from .jobs import BackgroundJob
 from .options import Command, Option
@@ -49,7 +50,13 @@ class JobList(list[BackgroundJob]):
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [
-            (str(job.number), job.state, seconds(job.elapsed), job.where, job.title())
+            (
+                str(job.number),
+                job.state,
+                seconds(job.elapsed),
+                short_address(job.where),
+                job.title(),
+            )
             for job in self
         ]
 

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..results import CommandResult
-from ..views import size
+from ..views import BAD, GOOD, short_address, size
 from .cleaning import Cleaner, without_colours
 from .progress import GREY, InPlace, seconds
 
@@ -28,9 +28,9 @@ _EVERY = 1.0
 _TAIL = 5
 _KEPT = 200
 _MARKS = {
-    "running": ("⏳", "inherit"),
-    "done": ("✓", "#2e7d32"),
-    "failed": ("✗", "#c62828"),
+    "running": ("●", "inherit"),
+    "done": ("✓", GOOD),
+    "failed": ("✗", BAD),
     "cancelled": ("■", "#b26a00"),
     "interrupted": ("■", "#b26a00"),
 }
@@ -197,14 +197,13 @@ class BackgroundJob:
         mark, colour = _MARKS[self.state]
         facts, tail = self.facts(), self._tail()
         head = f"{mark} job {self.number}: {self.title()}"
-        text = f"{head}\n  {self.where} · {facts}" + "".join(
-            f"\n  │ {line}" for line in tail.splitlines()
-        )
+        said = f"{short_address(self.where)} · {facts}"
+        text = f"{head}\n  {said}" + "".join(f"\n  │ {line}" for line in tail.splitlines())
         pre = f'<pre style="margin:.2em 0 0 1.4em">{html.escape(tail)}</pre>' if tail else ""
         markup = (
             f'<div><b style="color:{colour}">{mark}</b> job {self.number}: '
             f"<code>{html.escape(self.title())}</code>"
-            f'<div style="{GREY};padding-left:1.4em">{html.escape(f"{self.where} · {facts}")}</div>'
+            f'<div style="{GREY};padding-left:1.4em">{html.escape(said)}</div>'
             f"{pre}</div>"
         )
         return text, markup

@@ -93,7 +93,7 @@ class Progress:
         last = without_colours(self._screen.last_line).strip()[:_WIDTH]
         text = f"{said} · {last}" if last else said
         code = f" · <code>{html.escape(last)}</code>" if last else ""
-        self._place.show(text, f'<span style="{GREY}">⏳ {html.escape(said)}{code}</span>')
+        self._place.show(text, f'<span style="{GREY}">● {html.escape(said)}{code}</span>')
 
     def end(self, *, success: bool) -> None:
         """Take it away after success; after a failure it says how long that took."""

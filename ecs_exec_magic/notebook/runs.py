@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandFailed, EcsExecError, FleetFailed, Interrupted
 from ..results import CommandResult, OutputEvent
+from ..views import short_address
 from .display import Screen
 from .progress import Progress, show_fold
 
@@ -146,7 +147,7 @@ class Runs:
                 return target.run(order.command, **how)
             return target.script(order.command, shell=order.shell, **how)
 
-        return run, lambda: str(target.address)
+        return run, lambda: short_address(target.address)
 
     def _in_many(
         self, order: Order, how: dict[str, Any]

@@ -57,7 +57,7 @@ class Settings(Configurable):
         2.0, help="Show progress after so many seconds; 0: at once, -1: never."
     ).tag(config=True)
     fold_lines = Int(
-        400, help="Lines of a command's output to show before the rest is folded; 0: all."
+        200, help="Lines of a command's output to show before the rest is folded; 0: all."
     ).tag(config=True)
     max_parallel = Int(50, help="Containers that --all runs a command in at once.").tag(config=True)
     confirm = Bool(

@@ -19,11 +19,19 @@ __all__ = ["Cell", "Kernel"]
 
 @dataclass
 class Cell:
-    """What one cell has shown, in the order in which it came."""
+    """What one cell has shown, in the order in which it came.
+
+    Attributes:
+        displays: what stood in places that can be replaced, by their ids, the last one last; an
+            update belongs to the cell whose place it is, whichever message it answers.
+        messages: what made the front end draw something, with the time at which it came.
+    """
 
     source: str
     streams: list[tuple[str, str]] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
+    displays: dict[str, list[str]] = field(default_factory=dict)
+    messages: list[tuple[float, str]] = field(default_factory=list)
     error: tuple[str, str] | None = None
     traceback: str = ""
     idle: bool = False
@@ -105,6 +113,13 @@ class Kernel:
 
     def _published(self, cell: Cell, message: Any) -> None:
         kind, content = message["msg_type"], message["content"]
+        if kind in ("stream", "display_data", "update_display_data", "execute_result"):
+            cell.messages.append((time.monotonic(), kind))
+        place = content.get("transient", {}).get("display_id")
+        if place is not None:
+            owner = next((each for each in self._cells.values() if place in each.displays), cell)
+            owner.displays.setdefault(place, []).append(content["data"].get("text/plain", ""))
+            return
         if kind == "stream":
             cell.streams.append((content["name"], content["text"]))
         elif kind in ("execute_result", "display_data"):
