@@ -129,9 +129,10 @@ def project_settings(directory: Path | None = None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        table = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get(_TABLE, {})
+        tools = tomllib.loads(file.read_text("utf-8")).get("tool", {})
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"{file} cannot be read: {error}") from None
+    table = tools.get(_TABLE, {}) if isinstance(tools, dict) else None
     if not isinstance(table, dict):
         raise InvalidRequest(f"[tool.{_TABLE}] of {file} is not a table")
     values = {name.replace("-", "_"): value for name, value in table.items()}
