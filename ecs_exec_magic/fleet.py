@@ -226,6 +226,7 @@ class Fleet:
         max_bytes: int | None = None,
         max_parallel: int = 50,
         on_result: Callable[[str, Outcome], object] | None = None,
+        on_notice: Callable[[str], object] | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> FleetResult:
         """Run a command in all of them and wait for the last.
@@ -238,6 +239,7 @@ class Fleet:
             check: raise unless all of them end with exit code 0.
             max_parallel: containers at once.
             on_result: called in this thread with address and outcome as each ends.
+            on_notice: called in this thread with a sentence when something takes long.
             on_tick: called in this thread ten times a second.
 
         Raises:
@@ -248,9 +250,12 @@ class Fleet:
             Request.of(command, shell, stdin, timeout, method, max_bytes), max_parallel
         )
 
-        def show(both: tuple[str, Outcome]) -> None:
-            if on_result is not None:
-                on_result(*both)
+        def show(item: tuple[str, Outcome] | str) -> None:
+            if isinstance(item, str):
+                if on_notice is not None:
+                    on_notice(item)
+            elif on_result is not None:
+                on_result(*item)
 
         result = watch(
             self._bridge,

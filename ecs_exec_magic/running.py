@@ -55,6 +55,12 @@ class Work(Protocol[T_co]):
         """What there is by now, from any thread."""
 
 
+REMIND_AFTER = 1.0
+"""Seconds after an interrupt after which what still runs is told of."""
+
+_STILL_RUNS = "SIGINT was sent and it still runs; a second interrupt ends its session"
+
+
 class _Tick:
     """Nothing has come, but some time has passed."""
 
@@ -72,7 +78,7 @@ def watch(
 
     Args:
         make: makes the work, on its loop, from ``emit(item, weight)`` and an awaitable gate.
-        show: called with each item.
+        show: called with each item; a ``str`` among them is a sentence for people.
         on_tick: called every :data:`TICK` seconds.
 
     Raises:
@@ -103,20 +109,33 @@ class _Watched(Generic[T]):
     ) -> None:
         self._make = make
         self._ticks = ticks
+        self._reminder: asyncio.TimerHandle | None = None
+        self._emit: Emit | None = None
         self.work: Work[T] | None = None
 
     async def start(self, emit: Emit, gate: Gated) -> T:
+        self._emit = emit
         self.work = self._make(emit, gate)
         ticking = asyncio.ensure_future(_tick(emit)) if self._ticks else None
         try:
             return await self.work.run()
         finally:
-            if ticking is not None:
-                ticking.cancel()
+            self._emit = None
+            for each in (ticking, self._reminder):
+                if each is not None:
+                    each.cancel()
 
     async def interrupt(self) -> None:
-        if self.work is not None:
-            await self.work.interrupt()
+        if self.work is None:
+            return
+        if not self.work.interrupted:
+            loop = asyncio.get_running_loop()
+            self._reminder = loop.call_later(REMIND_AFTER, self._remind)
+        await self.work.interrupt()
+
+    def _remind(self) -> None:
+        if self._emit is not None:
+            self._emit(_STILL_RUNS, 0)
 
 
 async def _tick(emit: Emit) -> None:

@@ -124,6 +124,7 @@ class Screen:
         received: bytes that have come.
         last_line: the last line that has come, clean.
         folding: what comes now is folded.
+        before_writing: called before anything is written.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Screen:
         self.received = 0
         self.last_line = ""
         self.folding = False
+        self.before_writing: Callable[[], object] | None = None
         names = ("stdout", "stderr")
         self._streams = {name: _Stream(masker() if masker else None) for name in names}
         self._room = limit
@@ -275,6 +277,8 @@ class Screen:
                 self._queue(name, "\x1b[0m")
 
     def _write(self, name: str, text: str) -> None:
+        if self.before_writing is not None:
+            self.before_writing()
         file = sys.stderr if name == "stderr" else sys.stdout
         file.write(text)
         # Both streams are buffered apart; without this the order between them is lost.

@@ -6,6 +6,8 @@ Knows display handles. Never knows commands.
 from __future__ import annotations
 
 import html
+import shutil
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +52,40 @@ class InPlace:
             self._handle.update({"text/plain": "", "text/html": ""}, raw=True)
 
 
+class StatusLine:
+    """The last line of a terminal, where what is said about a run stands until output comes.
+
+    Args:
+        screen: what writes output to the same terminal.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._there = False
+        screen.before_writing = self.remove
+
+    def show(self, text: str, markup: str) -> None:
+        """Show something, in place of what was there."""
+        if self._screen.at_line_start:
+            width = shutil.get_terminal_size().columns - 1
+            sys.stderr.write(f"\r\x1b[K\x1b[2m{text[:width]}\x1b[0m")
+            sys.stderr.flush()
+            self._there = True
+
+    def remove(self) -> None:
+        """Take it away."""
+        if self._there:
+            self._there = False
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
 class Progress:
     """Says that a command still runs: how long, how much has come, and its last line.
 
     Args:
         screen: what shows its output.
+        place: where it says so.
         after: seconds without a word; negative for ever.
         note: what else there is to say at the moment.
         clock: seconds, monotonic.
@@ -63,6 +94,7 @@ class Progress:
     def __init__(
         self,
         screen: Screen,
+        place: InPlace | StatusLine,
         *,
         after: float,
         note: Callable[[], str] = str,
@@ -74,15 +106,15 @@ class Progress:
         self._clock = clock
         self._began = clock()
         self._next = self._began + after
-        self._place: InPlace | None = None
+        self._place = place
+        self._shown = False
 
     def tick(self) -> None:
         """Bring it up to date; called several times a second."""
         if self._after < 0 or self._clock() < self._next:
             return
         self._next = self._clock() + _EVERY
-        if self._place is None:
-            self._place = InPlace()
+        self._shown = True
         passed = seconds(self._clock() - self._began)
         parts = [f"running {passed}", self._note()]
         if self._screen.received:
@@ -97,9 +129,9 @@ class Progress:
 
     def end(self, *, success: bool) -> None:
         """Take it away after success; after a failure it says how long that took."""
-        if self._place is None:
+        if not self._shown:
             return
-        if success:
+        if success or isinstance(self._place, StatusLine):
             self._place.remove()
             return
         said = f"ended after {seconds(self._clock() - self._began)}"

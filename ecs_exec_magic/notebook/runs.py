@@ -12,7 +12,7 @@ from ..errors import CommandFailed, EcsExecError, FleetFailed, Interrupted
 from ..results import CommandResult, OutputEvent
 from ..views import short_address
 from .display import Screen
-from .progress import Progress, show_fold
+from .progress import InPlace, Progress, StatusLine, show_fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -166,6 +166,7 @@ class Runs:
                 shell=order.shell,
                 max_parallel=self._parallel(order),
                 on_result=ended,
+                on_notice=screen and screen.notice,
                 on_tick=screen and _ticks(screen, progress),
                 **how,
             )
@@ -204,9 +205,10 @@ class Runs:
 
     def _progress(self, screen: Screen | None, note: Callable[[], str]) -> Progress | None:
         space = self._workspace
-        if screen is None or not space.in_kernel or space.headless:
+        if screen is None or space.headless:
             return None
-        return Progress(screen, after=space.settings.progress_after, note=note)
+        place = InPlace() if space.in_kernel else StatusLine(screen)
+        return Progress(screen, place, after=space.settings.progress_after, note=note)
 
     def _bind(self, order: Order, result: Any) -> None:
         for kind, name in order.names.items():

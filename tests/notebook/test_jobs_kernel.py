@@ -162,6 +162,19 @@ def test_progress_comes_late_is_brief_and_goes(kernel: Kernel) -> None:
     assert shown[-1].startswith("ended after 3.")
 
 
+def test_a_command_that_ignores_the_interrupt_is_told_of(kernel: Kernel) -> None:
+    cell = kernel.send("%%ecs_shell -o r\ntrap '' INT; echo begun; while :; do sleep 0.1; done")
+    kernel.wait(lambda: "begun" in cell.stdout)
+    kernel.interrupt()
+    kernel.wait(lambda: "a second interrupt ends its session" in cell.stderr)
+    assert not cell.done
+    kernel.interrupt()
+    kernel.wait(lambda: cell.done, 20)
+    assert cell.error is not None
+    assert cell.error[0] == "Interrupted"
+    assert kernel.value("r.stdout, r.exit_code") == "('begun\\n', None)"
+
+
 def test_a_chatty_command_makes_at_most_ten_messages_a_second(kernel: Kernel) -> None:
     cell = kernel.good(
         "%%ecs_shell -o r\n"
