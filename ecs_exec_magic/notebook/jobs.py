@@ -6,6 +6,7 @@ Knows display handles and running commands. Never knows how commands are started
 from __future__ import annotations
 
 import html
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ class BackgroundJob:
     def begin(self, start: Callable[..., Any], *, view: bool = True) -> None:
         """Start it; ``start(on_done=, on_tick=)`` returns the running command."""
         self._running = start(on_done=self._ended, on_tick=self._tick)
-        if view:
+        if view and self._workspace.in_kernel:
             self._view()
         if self._running.done():  # so soon that nobody knew yet what had ended
             self._ended()
@@ -147,15 +148,16 @@ class BackgroundJob:
         return text if len(text) <= width else f"{text[: width - 1]}…"
 
     def _ipython_display_(self) -> None:
-        # A cell that starts a job and returns it has its view already.
-        if self._shown_at != self._workspace.moment:
+        if not self._workspace.in_kernel:
+            sys.stdout.write(f"{self._shown()[0]}\n")
+        elif self._shown_at != self._workspace.moment:
+            # Otherwise it is the cell that has started it, and has a view already.
             self._view()
 
     def _view(self) -> None:
         self._shown_at = self._workspace.moment
         place = InPlace()
-        if self._workspace.in_kernel:
-            self._views.append(place)
+        self._views.append(place)
         self._updated = time.monotonic()
         place.show(*self._shown())
 
