@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .errors import EcsExecError, FleetFailed, InvalidRequest
-from .results import CommandResult
+from .results import CommandResult, one_line
 from .runner import Job, Request
 from .running import RunningCommand, watch
 from .views import BAD, GOOD, short_address
@@ -96,10 +96,14 @@ class FleetResult(Mapping[str, Outcome]):
             raise FleetFailed("the command ran nowhere: there was no container", result=self)
         bad = [*self.failed, *self.errors]
         first = self[bad[0]]
-        how = first._outcome() if isinstance(first, CommandResult) else str(first)
+        how = f"{type(first).__name__}: {first}"
+        if isinstance(first, CommandResult):
+            last = first.tail(1, "stderr").strip()
+            how = f"{first._outcome()}" + (f": {last[-200:]}" if last else "")
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        what = repr(one_line(self.command)) if self.command else "the command"
         raise FleetFailed(
-            f"the command failed in {len(bad)} of {len(self)} containers: {bad[0]}{more}",
+            f"{what} failed in {len(bad)} of {len(self)} containers: {bad[0]}{more}",
             cause=f"in {bad[0]}: {how}",
             cure="look at .result: .failed, .errors and .table() say what happened where",
             result=self,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .address import ContainerRef
 
-__all__ = ["CommandResult", "OutputEvent"]
+__all__ = ["CommandResult", "OutputEvent", "one_line"]
 
 # Numbers as Linux has them on x86 and ARM: the far end's, whatever the client runs on.
 _SIGNALS = (
@@ -236,10 +236,8 @@ class CommandResult:
     def _short_command(self) -> str:
         return repr(self._one_line())
 
-    def _one_line(self, width: int = 60) -> str:
-        text = self.command if isinstance(self.command, str) else shlex.join(self.command)
-        text = " ".join(text.split())
-        return text if len(text) <= width else text[: width - 1] + "…"
+    def _one_line(self) -> str:
+        return one_line(self.command)
 
     def _outcome(self) -> str:
         if self.timed_out:
@@ -256,6 +254,13 @@ class CommandResult:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": result_html(self)}
+
+
+def one_line(command: str | list[str], width: int = 60) -> str:
+    """A command for people, in one line of bounded length."""
+    text = command if isinstance(command, str) else shlex.join(command)
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 _EXIT_CAUSES = {

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..results import CommandResult
+from ..results import CommandResult, one_line
 from ..views import BAD, GOOD, short_address, size
 from .cleaning import Cleaner, without_colours
 from .progress import GREY, InPlace, seconds
@@ -144,8 +144,7 @@ class BackgroundJob:
 
     def title(self, width: int = 60) -> str:
         """The command in one line, masked."""
-        text = " ".join(self._workspace.masked(self.command).split())
-        return text if len(text) <= width else f"{text[: width - 1]}…"
+        return one_line(self._workspace.masked(self.command), width)
 
     def _ipython_display_(self) -> None:
         if not self._workspace.in_kernel:
