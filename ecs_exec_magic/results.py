@@ -257,10 +257,12 @@ class CommandResult:
 
 
 def one_line(command: str | list[str], width: int = 60) -> str:
-    """A command for people, in one line of bounded length."""
+    """A command for people, in one line of bounded length; of a script, its first line."""
     text = command if isinstance(command, str) else shlex.join(command)
-    text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 1] + "…"
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()] or [""]
+    more = f" (+{len(lines) - 1} lines)" if len(lines) > 1 else ""
+    width -= len(more)
+    return (lines[0] if len(lines[0]) <= width else lines[0][: width - 1] + "…") + more
 
 
 _EXIT_CAUSES = {
