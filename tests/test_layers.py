@@ -18,19 +18,21 @@ PACKAGE = Path(ecs_exec_magic.__file__).parent
 ROOM = "ecs_exec_magic"
 
 # Each room may import from those below it. What has no row of its own is a module at the top.
-BASE = {"errors", "results", "capture", "address"}
+BASE = {"errors", "results", "capture", "address", "masking"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
     "address": BASE,
     "results": BASE,
+    "masking": set(),
+    "journal": BASE,
     "channel": BASE,
     "remote": BASE | {"channel"},
     "aws": BASE | {"channel"},
     "portal": BASE | {"runner"},  # only to settle sessions at the end, imported when it is needed
     "runner": BASE | {"channel", "remote", "aws"},
     "client": BASE | {"channel", "remote", "aws", "portal", "runner"},
-    "notebook": BASE | {"client"},
+    "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
     "cli": BASE | {"sandbox", "demo"},
@@ -45,6 +47,8 @@ FOREIGN: dict[str, set[str]] = {
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
+    "masking": {"boto3", "botocore", "IPython", "ipywidgets", "picows", "asyncio"},
+    "journal": {"boto3", "botocore", "IPython", "ipywidgets", "picows", "asyncio"},
 }
 ASYNCIO_FREE = ("frames", "ordering", "encryption", "handshake", "protocol", "events")
 
