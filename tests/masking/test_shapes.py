@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecs_exec_magic.masking import MARK, Masked, mask
@@ -16,17 +16,20 @@ SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.mark.parametrize("kind", TOKENS)
+@settings(deadline=None)
 @given(st.data())
 def test_what_has_a_shape_of_its_own(kind: str, data: st.DataObject) -> None:
     secret, place = data.draw(TOKENS[kind]), data.draw(st.sampled_from(PLACES))
     assert mask(place.format(secret)) == Masked(place.format(MARK), 1)
 
 
+@settings(deadline=None)
 @given(PASSWORDS, st.sampled_from(NAMED))
 def test_what_has_a_name_beside_it(secret: str, place: str) -> None:
     assert mask(place.format(secret)) == Masked(place.format(MARK), 1)
 
 
+@settings(deadline=None)
 @given(QUOTED, st.sampled_from(IN_QUOTES))
 def test_what_stands_in_quotes(secret: str, place: str) -> None:
     assert mask(place.format(secret)) == Masked(place.format(MARK), 1)
@@ -79,6 +82,7 @@ def test_what_is_none(text: str) -> None:
     assert mask(f"{text}\n{text}\n") == Masked(f"{text}\n{text}\n", 0)
 
 
+@settings(deadline=None)
 @given(WORDS, st.sampled_from([" ", "\n", ". ", "  ", "\r\n"]))
 def test_plain_words_are_untouched(words: list[str], between: str) -> None:
     text = between.join(words)
@@ -118,6 +122,7 @@ PIECES = st.lists(
 ).map("".join)
 
 
+@settings(deadline=None)
 @given(PIECES)
 @example(f"password={MARK}]]")
 @example("password=a,ghp_0123456789abcdefghijABCDEFGHIJ012345=")
@@ -126,6 +131,7 @@ def test_masking_again_changes_nothing(text: str) -> None:
     assert mask(once.text) == Masked(once.text, 0)
 
 
+@settings(deadline=None)
 @given(st.lists(SECRETS.filter(lambda text: "\n" not in text), max_size=5))
 def test_several_lines(lines: list[str]) -> None:
     masked = [mask(line) for line in lines]
@@ -137,6 +143,7 @@ def test_several_lines(lines: list[str]) -> None:
 # -- colours -------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     PIECES.filter(lambda text: "-----" not in text),
     st.lists(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecs_exec_magic.masking import MARK, Masker, mask, stream
@@ -25,6 +25,7 @@ def cut(text: str, places: list[int]) -> Iterator[str]:
 PLACES_TO_CUT = st.lists(st.integers(0, 100_000), max_size=30)
 
 
+@settings(deadline=None)
 @given(PIECES, PLACES_TO_CUT)
 @example("a\r\nb\r\r\n\n", [1, 2, 3, 4, 5, 6, 7])
 @example(KEY.replace("\n", "\r\n") * 2, list(range(0, 700, 3)))
@@ -35,6 +36,7 @@ def test_pieces_give_what_the_whole_gives(text: str, places: list[int]) -> None:
     assert (out, masker.count) == (whole.text, whole.count)
 
 
+@settings(deadline=None)
 @given(st.lists(SECRETS, max_size=4).map(" ".join), PLACES_TO_CUT)
 def test_pieces_of_lines_that_are_too_long(text: str, places: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -74,6 +76,7 @@ ONE_SECRET = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(ONE_SECRET, st.lists(st.integers(0, 2000), min_size=1, max_size=8))
 def test_a_secret_that_is_cut_by_silences(sample: tuple[str, str], places: list[int]) -> None:
     place, secret = sample
@@ -99,6 +102,7 @@ def test_a_key_that_is_cut_by_silences(step: int) -> None:
     assert out + masker.flush() == mask(KEY).text
 
 
+@settings(deadline=None)
 @given(WORDS.map(" ".join), PLACES_TO_CUT)
 def test_without_secrets_silences_lose_nothing(text: str, places: list[int]) -> None:
     masker, out = Masker(), ""
