@@ -18,13 +18,15 @@ PACKAGE = Path(ecs_exec_magic.__file__).parent
 ROOM = "ecs_exec_magic"
 
 # Each room may import from those below it. What has no row of its own is a module at the top.
-BASE = {"errors", "results", "capture", "address", "views"}
+BASE = {"errors", "results", "capture", "address", "masking", "views"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
     "address": BASE,
     "results": BASE,
     "views": BASE,
+    "masking": set(),
+    "journal": BASE,
     "channel": BASE,
     "remote": BASE | {"channel"},
     "aws": BASE | {"channel"},
@@ -33,7 +35,7 @@ BELOW: dict[str, set[str]] = {
     "running": BASE | {"portal"},
     "fleet": BASE | {"aws", "portal", "runner", "running"},
     "client": BASE | {"channel", "remote", "aws", "portal", "runner", "running", "fleet"},
-    "notebook": BASE | {"client"},
+    "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
     "cli": BASE | {"sandbox", "demo"},
@@ -50,6 +52,8 @@ FOREIGN: dict[str, set[str]] = {
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
+    "masking": {"boto3", "botocore", "IPython", "ipywidgets", "picows", "asyncio"},
+    "journal": {"boto3", "botocore", "IPython", "ipywidgets", "picows", "asyncio"},
 }
 ASYNCIO_FREE = ("frames", "ordering", "encryption", "handshake", "protocol", "events")
 

@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import re
 
+from ..masking import AWS_NAMES, URL_PASSWORD
+
 __all__ = ["one_line", "redact", "tells_secrets", "text_of"]
 
 _SECRET = re.compile(
-    r"(?P<key>token_?value|secret_?access_?key|session_?token|access_?token|x-amz-security-token|"
+    rf"(?P<key>{AWS_NAMES}|token_?value|access_?token|"
     r"x-amz-signature|\bsignature(?==)|plaintext|client_?secret|refresh_?token)"
     r"(?P<between>[\\\"']*\s*[:=>]\s*b?[\\\"']*)"
     r"(?P<value>[^\s\\\"'<>&,;}]+)",
     re.IGNORECASE,
 )
-_USERINFO = re.compile(r"(?<=://)[^/\s@:\"']*:[^/\s@\"']*(?=@)")
 
 
 def redact(text: str) -> str:
     """Take out tokens, keys, signatures, and passwords in URLs."""
     text = _SECRET.sub(lambda match: f"{match['key']}{match['between']}[hidden]", text)
-    return _USERINFO.sub("[hidden]", text)
+    return URL_PASSWORD.sub(_without_password, text)
+
+
+def _without_password(match: re.Match[str]) -> str:
+    return f"{match[0][: match.start('secret') - match.start()]}[hidden]"
 
 
 def tells_secrets(exc: BaseException | None) -> bool:
