@@ -14,6 +14,7 @@ Knows how to say in blocking and awaitable calls what the layers below do. Never
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,7 @@ from .runner import Job, Method, Request, settle
 from .running import OutputStream, RunningCommand, watch
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     import boto3
@@ -78,10 +80,23 @@ class Client:
         self._api = api
         self._bridge_name = bridge
         self._bridge = bridge_named(bridge)
+        self._caller: concurrent.futures.Future[dict[str, Any]] | None = None
         portal.at_stop(settle)
 
     def __repr__(self) -> str:
         return f"<Client of {self._api!r}, bridge={self._bridge_name!r}>"
+
+    def caller(self, wait: float = 0.0) -> str:
+        """ARN of the user whose credentials are used; empty while or when it cannot be known.
+
+        Args:
+            wait: seconds to wait for the answer at most; it goes on being asked for after that.
+        """
+        if self._caller is None:
+            self._caller = portal.submit(self._api.identity())
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            return str(self._caller.result(wait)["Arn"])
+        return ""
 
     def target(
         self,

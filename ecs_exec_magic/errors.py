@@ -33,6 +33,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .masking import mask
+
 if TYPE_CHECKING:
     from .results import CommandResult
 
@@ -216,7 +218,7 @@ class CommandFailed(EcsExecError):
         if self.output_shown or self.result is None:
             return lines
         for stream in ("stderr", "stdout"):
-            tail = self.result.tail(5 - len(lines), stream).strip().splitlines()
+            tail = mask(self.result.tail(5 - len(lines), stream)).text.strip().splitlines()
             if tail:
                 tail = [line[-300:] for line in tail]
                 lines[1:1] = [f"{stream}: {tail[0]}", *(" " * 8 + line for line in tail[1:])]

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .errors import EcsExecError, FleetFailed, InvalidRequest
+from .masking import mask
 from .results import CommandResult, one_line
 from .runner import Job, Request
 from .running import RunningCommand, watch
@@ -98,7 +99,7 @@ class FleetResult(Mapping[str, Outcome]):
         first = self[bad[0]]
         how = f"{type(first).__name__}: {first}"
         if isinstance(first, CommandResult):
-            last = first.tail(1, "stderr").strip()
+            last = mask(first.tail(1, "stderr")).text.strip()
             how = f"{first._outcome()}" + (f": {last[-200:]}" if last else "")
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         what = repr(one_line(self.command)) if self.command else "the command"
@@ -192,7 +193,8 @@ def _html_row(row: dict[str, Any]) -> str:
     good = row["outcome"] == "ok"
     mark = f'<b style="color:{GOOD if good else BAD}">{"✓" if good else "✗"}</b>'
     where = short_address(row["container"])
-    shown = [where, row["outcome"], row["exit_code"], row["seconds"], row["last_line"]]
+    last = mask(row["last_line"]).text
+    shown = [where, row["outcome"], row["exit_code"], row["seconds"], last]
     cells = "".join(
         f'<td style="text-align:left">{html.escape("" if each is None else str(each)[:200])}</td>'
         for each in shown
@@ -206,13 +208,14 @@ class Fleet:
     Made by :meth:`Client.fleet`.
 
     Attributes:
+        targets: the containers.
         addresses: of the containers, as results have them.
     """
 
     def __init__(self, api: AwsApi, bridge: Bridge, targets: Sequence[ContainerRef]) -> None:
         self._api = api
         self._bridge = bridge
-        self._targets = targets
+        self.targets = list(targets)
         self.addresses = [target.address for target in targets]
 
     def __repr__(self) -> str:
@@ -309,7 +312,7 @@ class Fleet:
             # A request of its own for each: the mark of its output must not be known elsewhere.
             jobs = {
                 each.address: Job(self._api, _plain(each), replace(request))
-                for each in self._targets
+                for each in self.targets
             }
             return FleetJob(jobs, request.shown(), max_parallel=max_parallel, on_result=on_result)
 

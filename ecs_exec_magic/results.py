@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from .capture import Capture
 from .errors import CommandFailed, CommandTimeout, InvalidRequest
-from .views import result_html, size
+from .masking import mask
+from .views import parse_json, result_html, size
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -166,14 +166,7 @@ class CommandResult:
 
     def json(self) -> Any:
         """Stdout read as JSON; one value, or a list of them when there is one on each line."""
-        text = self.stdout
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError:
-            lines = [line for line in _split_lines(text) if line.strip()]
-            if len(lines) < 2:
-                raise
-            return [json.loads(line) for line in lines]
+        return parse_json(self.stdout)
 
     def table(self, sep: str | None = None) -> list[dict[str, Any]]:
         """Stdout read as a table whose first line names the columns.
@@ -257,8 +250,8 @@ class CommandResult:
 
 
 def one_line(command: str | list[str], width: int = 60) -> str:
-    """A command for people, in one line of bounded length; of a script, its first line."""
-    text = command if isinstance(command, str) else shlex.join(command)
+    """A command for people: one line of bounded length, of a script its first, secrets masked."""
+    text = mask(command if isinstance(command, str) else shlex.join(command)).text
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()] or [""]
     more = f" (+{len(lines) - 1} lines)" if len(lines) > 1 else ""
     width -= len(more)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .capture import Capture
     from .results import CommandResult
 
-__all__ = ["json_tree", "result_html", "short_address", "size"]
+from .masking import mask
+
+__all__ = ["json_tree", "parse_json", "result_html", "short_address", "size"]
 
 _SHOWN_LINES = 30
 _JSON_BYTES = 512 * 1024
@@ -53,7 +55,7 @@ def short_address(address: str) -> str:
 
 def _stream(name: str, capture: Capture) -> str:
     data = capture.last_lines(_SHOWN_LINES, at_most=8192)
-    text = data.decode("utf-8", "replace")
+    text = mask(data.decode("utf-8", "replace")).text
     hidden = len(capture) - len(data)
     note = f", last {size(len(data))} of {size(len(capture))}" if hidden else ""
     return (
@@ -69,7 +71,7 @@ def _json_of(result: CommandResult) -> str:
     if result.captured_stdout.read(0, 64).lstrip()[:1] not in (b"{", b"["):
         return ""
     try:
-        value = result.json()
+        value = parse_json(mask(result.stdout).text)
     except (ValueError, RecursionError):
         return ""
     return json_tree(value) if isinstance(value, (dict, list)) and value else ""
@@ -108,6 +110,21 @@ def _branch(label: str, value: Any, budget: list[int], depth: int) -> str:
         f'<details style="padding-left:1em"{is_open}>'
         f'<summary style="cursor:pointer">{summary}</summary>{inside}</details>'
     )
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON: one value, or a list of them when there is one on each line.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        lines = [line for line in text.split("\n") if line.strip()]
+        if len(lines) < 2:
+            raise
+        return [json.loads(line) for line in lines]
 
 
 def size(count: int) -> str:

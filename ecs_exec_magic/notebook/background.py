@@ -14,10 +14,9 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 from ..errors import InvalidRequest
 from ..results import CommandResult, OutputEvent
 from ..views import short_address
-from .display import Screen
 from .jobs import BackgroundJob
 from .options import Command, Option
-from .progress import seconds, show_fold
+from .progress import seconds
 from .workspace import EcsMagics
 
 if TYPE_CHECKING:
@@ -150,9 +149,7 @@ class EcsJobs(EcsMagics):
                 f"job {job.number} runs in many containers: it has no one output to follow",
                 cure=f"%ecs_jobs {job.number} shows how far it is; .so_far() has what has ended",
             )
-        space = self._workspace
-        fold = {"lines": space.settings.fold_lines, "on_fold": show_fold} if space.in_kernel else {}
-        screen = Screen(**fold)  # type: ignore[arg-type]
+        screen = self._workspace.screen()
         seen = {"stdout": 0, "stderr": 0}
         try:
             while True:

@@ -62,12 +62,16 @@ class OutputEvent(Protocol):
 
 
 class Filter(Protocol):
-    """Changes text that comes in pieces; may hold back what it cannot judge yet."""
+    """Masks text that comes in pieces; may hold back what it cannot judge yet."""
+
+    @property
+    def count(self) -> int:
+        """Secrets masked so far."""
 
     def feed(self, text: str) -> str:
         """Return what can be shown."""
 
-    def flush(self, final: bool = False) -> str:
+    def flush(self, *, final: bool) -> str:
         """Return what can be shown of what was held back; all of it when it is the end."""
 
 
@@ -106,7 +110,7 @@ class _Stream:
         text = self.cleaner.feed(self.decoder.decode(b"", True)) if final else ""
         if self.masker is None:
             return text
-        return self.masker.feed(text) + self.masker.flush(final)
+        return self.masker.feed(text) + self.masker.flush(final=final)
 
 
 class Screen:
@@ -194,6 +198,9 @@ class Screen:
             self._queue(name, text)
         self._reset_colours()
         self._pump(all_of_it=True)
+        if masked := sum(s.masker.count for s in self._streams.values() if s.masker is not None):
+            what = "a secret is" if masked == 1 else f"{masked} secrets are"
+            self.notice(f"{what} masked here; the result is exact")
         for file in (sys.stdout, sys.stderr):
             _flush(file)
 

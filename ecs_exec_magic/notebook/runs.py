@@ -5,18 +5,20 @@ Knows screens, names and the record of runs. Never knows how lines are spelled, 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandFailed, EcsExecError, FleetFailed, Interrupted
 from ..results import CommandResult, OutputEvent
 from ..views import short_address
-from .display import Screen
-from .progress import InPlace, Progress, StatusLine, show_fold
+from .keeping import Kept
+from .progress import InPlace, Progress, StatusLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .display import Screen
     from .jobs import BackgroundJob
     from .workspace import Workspace
 
@@ -72,26 +74,30 @@ class Runs:
             EcsExecError: as the client says; the names are bound in any case.
         """
         self._bind(order, None)
-        screen = None if order.quiet else self._screen()
+        screen = None if order.quiet else self._workspace.screen()
+        kept = Kept(self._workspace, order)
         result: Any = None
+        failure: BaseException | None = None
         shown: Progress | None = None
         try:
-            run, where = self._prepared(order)
+            run, where = self._prepared(order, kept)
             shown = self._progress(screen, where)
             result = run(screen, shown)
         except BaseException as error:
-            result = getattr(error, "result", None)
-            _mark_shown(error, screen is not None and not self._workspace.headless)
+            failure, result = error, getattr(error, "result", None)
             if order.raises or result is None or not isinstance(error, CommandFailed):
+                _mark_shown(error, screen is not None and not self._workspace.headless)
                 raise
         finally:
             try:
                 if shown is not None:
-                    shown.end(success=bool(result))
+                    shown.end(success=bool(result) and failure is None)
                 if screen is not None:
                     screen.close()
             finally:
                 self._bind(order, result)
+                kept.finish(result, failure)
+                _tell(kept.notices)
         if order.raises:
             try:
                 result.check()
@@ -103,39 +109,50 @@ class Runs:
     def start(self, order: Order) -> BackgroundJob:
         """Start a command in the background."""
         self._bind(order, None)
-        space = self._workspace
-        jobs = space.jobs
+        space, kept = self._workspace, Kept(self._workspace, order)
 
         def ended(job: BackgroundJob) -> None:
             self._bind(order, job.so_far())
+            kept.finish(job.so_far(), job.exception(), wait=0.0)
 
         how = {**self._how(order), "check": order.raises, "shell": order.shell}
-        if order.many:
-            fleet = self._fleet(order)
-            where = f"{len(fleet.addresses)} containers"
-            how["max_parallel"] = self._parallel(order)
-            start: Callable[..., Any] = fleet.start
-        else:
-            target = space.resolve(order.values)
-            where, start = target.address, target.start
-        job = jobs.add(order.command, where, ended)
         try:
-            job.begin(lambda **hooks: start(order.command, **how, **hooks), view=not order.quiet)
-        except BaseException:
-            jobs.drop(job)
+            if order.many:
+                fleet = self._fleet(order, kept)
+                where = f"{len(fleet.addresses)} containers"
+                how["max_parallel"] = self._parallel(order)
+                how["on_result"] = lambda *both: kept.ended(*both, wait=0.0)
+                start: Callable[..., Any] = fleet.start
+            else:
+                target = space.resolve(order.values)
+                kept.found(target)
+                where, start = target.address, target.start
+            job = space.jobs.add(order.command, where, ended)
+            try:
+                job.begin(
+                    lambda **hooks: start(order.command, **how, **hooks), view=not order.quiet
+                )
+            except BaseException:
+                space.jobs.drop(job)
+                raise
+        except BaseException as error:
+            kept.finish(None, error)
             raise
+        finally:
+            _tell(kept.notices)
         return job
 
     # -- parts of a run --------------------------------------------------------------------------
 
     def _prepared(
-        self, order: Order
+        self, order: Order, kept: Kept
     ) -> tuple[Callable[[Screen | None, Progress | None], Any], Callable[[], str]]:
         """Find where to run; return what runs it, and what progress says besides."""
         how = {**self._how(order), "check": False}
         if order.many:
-            return self._in_many(order, how)
+            return self._in_many(order, how, kept)
         target = self._workspace.resolve(order.values)
+        kept.found(target)
 
         def run(screen: Screen | None, progress: Progress | None) -> Any:
             how.update(
@@ -150,14 +167,15 @@ class Runs:
         return run, lambda: short_address(target.address)
 
     def _in_many(
-        self, order: Order, how: dict[str, Any]
+        self, order: Order, how: dict[str, Any], kept: Kept
     ) -> tuple[Callable[[Screen | None, Progress | None], Any], Callable[[], str]]:
-        fleet = self._fleet(order)
+        fleet = self._fleet(order, kept)
         done: list[str] = []
 
         def run(screen: Screen | None, progress: Progress | None) -> Any:
             def ended(address: str, outcome: Any) -> None:
                 done.append(address)
+                kept.ended(address, outcome)
                 if screen is not None:
                     _show_outcome(screen, address, outcome)
 
@@ -173,11 +191,12 @@ class Runs:
 
         return run, lambda: f"{len(done)} of {len(fleet.addresses)} containers done"
 
-    def _fleet(self, order: Order) -> Any:
+    def _fleet(self, order: Order, kept: Kept) -> Any:
         fleet = self._workspace.fleet(order.values)
         count = len(fleet.addresses)
         if count >= ASK_FROM and self._workspace.settings.confirm and not order.values.get("yes"):
             self._confirm(f"run this in {count} containers")
+        kept.found_many(fleet.targets)
         return fleet
 
     def _confirm(self, what: str) -> None:
@@ -196,12 +215,6 @@ class Runs:
             "timeout": order.timeout or settings.timeout,
             "method": settings.method,
         }
-
-    def _screen(self) -> Screen:
-        space = self._workspace
-        if not space.in_kernel:
-            return Screen()
-        return Screen(lines=space.settings.fold_lines, on_fold=show_fold)
 
     def _progress(self, screen: Screen | None, note: Callable[[], str]) -> Progress | None:
         space = self._workspace
@@ -231,6 +244,11 @@ def _ticks(screen: Screen, progress: Progress | None) -> Callable[[], None]:
             progress.tick()
 
     return tick
+
+
+def _tell(notices: list[str]) -> None:
+    for notice in notices:
+        sys.stderr.write(f"{notice}\n")
 
 
 def _mark_shown(error: BaseException, shown: bool) -> None:

@@ -7,14 +7,19 @@ run there.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics
 from IPython.utils.text import DollarFormatter
 
 from ..errors import InvalidRequest
+from ..journal import Journal
+from ..masking import Masker, mask
 from .choice import Choice
+from .display import Screen
 from .jobs import Jobs
+from .progress import show_fold
 from .settings import CLIENT
 
 if TYPE_CHECKING:
@@ -49,6 +54,7 @@ class Workspace:
         self.choice = Choice()
         self._pinned: tuple[Key, Any] | None = None
         self._clients: dict[Key, Any] = {}
+        self._journal: Journal | None = None
         self.jobs = Jobs(self)
 
     def close(self) -> None:
@@ -88,9 +94,35 @@ class Workspace:
         """The same for all that happens in one cell."""
         return getattr(self.shell, "execution_count", None)
 
+    def screen(self) -> Screen:
+        """A screen for one command's output, as the settings want it."""
+        masker = Masker if self.settings.mask else None
+        if not self.in_kernel:  # a terminal scrolls by itself
+            return Screen(masker=masker)
+        return Screen(lines=self.settings.fold_lines, masker=masker, on_fold=show_fold)
+
     def masked(self, text: str) -> str:
         """A text for showing, without what looks like a secret."""
-        return text
+        return mask(text).text if self.settings.mask else text
+
+    @property
+    def journal(self) -> Journal | None:
+        """The record of this notebook's runs; None when none is kept."""
+        if not self.settings.history:
+            return None
+        # From where the notebook is now: a cell may have changed the directory.
+        directory = Path(self.settings.history).expanduser().absolute()
+        journal = self._journal
+        if journal is None or (journal.directory, journal.mask) != (directory, self.settings.mask):
+            journal = self._journal = Journal(directory, mask=self.settings.mask)
+        return journal
+
+    @property
+    def notebook(self) -> str:
+        """Name or path of the notebook, where the front end tells it."""
+        # VS Code sets the variable, Jupyter servers the environment.
+        told = self.variables.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+        return str(told or "")
 
     def names(self, local_ns: Mapping[str, Any] | None) -> dict[str, Any]:
         """Variables that a line can speak of: the notebook's, and those of the calling function."""
@@ -133,6 +165,10 @@ class Workspace:
         """Make something the default target; ``pinned`` is what it was found to be."""
         self.choice, self._pinned = choice, pinned
 
+    def client_of(self, values: Mapping[str, Any]) -> Any:
+        """The client that a line with these options uses."""
+        return self.client(self.key({**values, "cluster": None}))
+
     def resolve(self, values: Mapping[str, Any]) -> Any:
         """The container that a line with these options runs in."""
         choice = self.choice.overridden(values)
@@ -150,8 +186,7 @@ class Workspace:
         """Every running container that a line with these options means."""
         choice = self.choice.overridden(values)
         self._require(choice)
-        key = self.key({**values, "cluster": None})
-        return self.client(key).fleet(choice.address, **choice.words())
+        return self.client_of(values).fleet(choice.address, **choice.words())
 
     def find(self, choice: Choice, key: Key) -> Any:
         """Look a container up."""

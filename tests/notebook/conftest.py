@@ -18,6 +18,7 @@ from ecs_exec_magic.results import CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from ecs_exec_magic.notebook.magics import EcsExec
 
@@ -53,6 +54,9 @@ class FakeClient:
 
     def close(self) -> None:
         self.closed = True
+
+    def caller(self, wait: float = 0.0) -> str:
+        return "arn:aws:iam::123456789012:user/somebody"
 
     def target(self, address: str | None = None, **words: Any) -> FakeTarget:
         self.asked.append((address, words))
@@ -139,8 +143,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.fixture
-def shell(world: World) -> Iterator[InteractiveShell]:
+def shell(world: World, tmp_path: Path) -> Iterator[InteractiveShell]:
     config = Config()
+    config.EcsExec.history = str(tmp_path / "kept")
     config.HistoryManager.enabled = False
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance(config=config)

@@ -57,7 +57,8 @@ class Kernel:
         self._manager = KernelManager()
         spec: Any = self._manager.kernel_spec
         spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        self._manager.start_kernel(env={**os.environ, **environment, "IPYTHONDIR": ipython_dir})
+        env = {**os.environ, **environment, "IPYTHONDIR": ipython_dir}
+        self._manager.start_kernel(env=env, cwd=ipython_dir)  # where runs are recorded
         self._client: Any = self._manager.client()
         self._client.start_channels()
         self._client.wait_for_ready(timeout=30)

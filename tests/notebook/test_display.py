@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ecs_exec_magic.masking import Masker
 from ecs_exec_magic.notebook import display
 from ecs_exec_magic.notebook.cleaning import Cleaner
 from ecs_exec_magic.notebook.display import Fold, Screen
@@ -295,6 +296,8 @@ def test_shown_and_folded_make_the_whole(events: list[tuple[str, str]], lines: i
 class Hold:
     """A filter that lets only whole lines pass, and upper-cases them."""
 
+    count = 0
+
     def __init__(self) -> None:
         self.held = ""
 
@@ -302,9 +305,21 @@ class Hold:
         whole, newline, self.held = (self.held + text).rpartition("\n")
         return (whole + newline).upper()
 
-    def flush(self, final: bool = False) -> str:
+    def flush(self, *, final: bool) -> str:
         held, self.held = self.held, ""
         return held.upper()
+
+
+def test_secrets_are_masked_and_counted(log: list[tuple[str, str]]) -> None:
+    screen = Screen(masker=Masker)
+    for byte in b"export DB_PASSWORD=hunter2hunter2\nfine\n":
+        screen.output(Event("stdout", bytes([byte])))
+    screen.output(Event("stderr", b"AKIAIOSFODNN7EXAMPLE"))
+    screen.close()
+    assert "hunter2" not in written(log)
+    assert "AKIAIOSFODNN7EXAMPLE" not in written(log)
+    assert "fine\n" in written(log, "out")
+    assert written(log, "err").endswith("2 secrets are masked here; the result is exact\n")
 
 
 def test_what_a_filter_holds_back_comes_after_a_silence(log: list[tuple[str, str]]) -> None:
