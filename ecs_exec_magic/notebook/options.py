@@ -366,8 +366,12 @@ class Command:
         return "\n\n".join(parts) + "\n"
 
     def document(self, function: _F) -> _F:
-        """Give a magic its help text as docstring, so that ``?`` and ``--help`` say the same."""
+        """Give a magic its help text as docstring, so that ``?`` and ``--help`` say the same.
+
+        Completion finds the line at the magic too, as its ``command``.
+        """
         function.__doc__ = self.help()
+        function.__dict__["command"] = self
         return function
 
     def _option_lines(self) -> list[str]:

@@ -107,14 +107,22 @@ class Workspace:
             import ecs_exec_magic
 
             region, profile, endpoint_url, cluster, bridge, _ = key
-            self._clients[key] = ecs_exec_magic.connect(
+            client = ecs_exec_magic.connect(
                 region=region,
                 profile=profile,
                 endpoint_url=endpoint_url,
                 cluster=cluster,
                 bridge=bridge,
             )
+            # Completion makes clients too, in a thread: the first one stays.
+            return self._clients.setdefault(key, client)
         return self._clients[key]
+
+    @property
+    def cluster(self) -> str | None:
+        """The cluster that this notebook works in: its target's, or that of the settings."""
+        own = self.choice.query().cluster if self.choice else None
+        return own or self.settings.cluster or ("default" if self.choice else None)
 
     def set_choice(self, choice: Choice, pinned: tuple[Key, Any] | None = None) -> None:
         """Make something the default target; ``pinned`` is what it was found to be."""
