@@ -62,7 +62,7 @@ def asks_for_codes(session: Any) -> bool:
 
 
 def _core() -> Any:
-    # boto3's own session refuses to be made while AWS_PROFILE names a profile that is not there.
     import botocore.session
 
-    return botocore.session.Session()
+    # With AWS_PROFILE it would refuse everything when that names a profile that is not there.
+    return botocore.session.Session(session_vars={"profile": (None, None, None, None)})

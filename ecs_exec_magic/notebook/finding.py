@@ -12,6 +12,7 @@ from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_v
 
 from ..errors import InvalidRequest
 from .choice import Choice
+from .completion import Completion
 from .options import ACCOUNT, WHERE, Command, Option
 from .settings import CLIENT
 from .workspace import EcsMagics
@@ -51,6 +52,12 @@ class EcsFind(EcsMagics):
     def __init__(self, shell: Any, workspace: Workspace) -> None:
         super().__init__(shell)
         self._workspace = workspace
+        self._completion = Completion(shell, workspace)
+        self._completion.install()
+
+    def close(self) -> None:
+        """Complete no more."""
+        self._completion.close()
 
     @no_var_expand
     @needs_local_scope

@@ -93,13 +93,13 @@ class Workspace:
 
     # -- where to run ----------------------------------------------------------------------------
 
-    def key(self, values: Mapping[str, Any]) -> Key:
+    def key(self, values: Mapping[str, Any], bridge: str | None = None) -> Key:
         """What makes one client differ from another."""
         given = tuple(values.get(name) or getattr(self.settings, name) for name in CLIENT)
         # New keys in the environment mean a new client: pasting them into a cell is how people
         # go on when the old ones have expired. Only a hash is kept.
         environment = hash(tuple(sorted(kv for kv in os.environ.items() if kv[0][:4] == "AWS_")))
-        return (*given, self.settings.bridge, environment)
+        return (*given, bridge or self.settings.bridge, environment)
 
     def client(self, key: Key) -> Any:
         """The client of these settings, made at first use."""

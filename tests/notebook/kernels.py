@@ -91,6 +91,15 @@ class Kernel:
         """The repr of an expression."""
         return self.good(f"print(repr(({expression})))").stdout[:-1]
 
+    def complete(self, text: str, mark: str = "¦") -> list[str]:
+        """The texts that completing at the mark can make of a text, as a front end applies it."""
+        cursor = text.index(mark)
+        code = text.replace(mark, "", 1)
+        reply = self._client.complete(code, cursor, reply=True, timeout=40)["content"]
+        assert reply["status"] == "ok", reply
+        start, end = reply["cursor_start"], reply["cursor_end"]
+        return [code[:start] + match + code[end:] for match in reply["matches"]]
+
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()
 
