@@ -99,7 +99,7 @@ class Cache:
         try:
             entry.value = fetch()
             entry.due = self._clock() + self._ttl
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody asked for it by name
+        except BaseException as error:  # noqa: BLE001 - nobody waits for it, whatever it is
             logging.getLogger(__name__).debug("nothing to complete from: %s", error)
             entry.due = self._clock() + self._retry
         finally:

@@ -220,9 +220,12 @@ def clean(text: str) -> str:
     """The text on one line, without control characters, which would break a table or a terminal."""
     if text.isprintable():
         return text
-    kept = (" " if char.isspace() or unicodedata.category(char) == "Cc" else char for char in text)
-    # Marks of the writing direction and their like would turn the rest of the line around.
-    return " ".join("".join(c for c in kept if unicodedata.category(c) not in ("Cf", "Cs")).split())
+    # Marks of the writing direction go too: they would turn the rest of the line around.
+    kept = (
+        char if char.isprintable() else " " * (char.isspace() or unicodedata.category(char) == "Cc")
+        for char in text
+    )
+    return " ".join("".join(kept).split())
 
 
 def width_of(text: str) -> int:
