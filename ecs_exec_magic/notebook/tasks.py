@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 
 from ..address import combine, parse_scope
+from ..errors import TargetNotFound
 from .choice import Choice
 from .listing import Clusters, Tasks
 from .options import ACCOUNT, WHERE, Command, Option
@@ -110,7 +111,13 @@ class EcsTasks(EcsMagics):
         elif scope is None and not words["cluster"]:
             of_arn = any(value and value.startswith("arn:") for value in words.values())
             words["cluster"] = None if of_arn else space.cluster
-        found = client.tasks(scope, **words, tags=True, stopped=parsed["stopped"])
+        try:
+            found = client.tasks(scope, **words, tags=True, stopped=parsed["stopped"])
+        except TargetNotFound as error:
+            no_cluster = error.code == "ClusterNotFoundException"
+            if scope and "/" not in scope and no_cluster and "did you mean" not in error.cure:
+                error.cure += f"; a service of that name is CLUSTER/{scope}"
+            raise
         asked = combine(scope and parse_scope(scope), **words, nameless=True)
         where = asked.cluster or (found[0].cluster if found else "the default cluster")
         kept = [

@@ -112,7 +112,9 @@ class Account:
 
     def _there(self, cluster: str) -> None:
         if cluster not in self.clusters:
-            raise TargetNotFound(f"there is no cluster {cluster!r}")
+            error = TargetNotFound(f"there is no cluster {cluster!r}", cure="check it")
+            error.code = "ClusterNotFoundException"
+            raise error
 
 
 def _is(task: TaskInfo, name: str | None) -> bool:

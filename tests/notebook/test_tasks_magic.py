@@ -140,8 +140,12 @@ def test_malformed_lines(shell: Any, world: World, line: str, message: str) -> N
 
 
 def test_what_is_not_there(shell: Any) -> None:
-    with pytest.raises(errors.TargetNotFound):
-        run(shell, "%ecs_tasks nowhere")
+    with pytest.raises(errors.TargetNotFound) as caught:
+        run(shell, "%ecs_tasks web")
+    assert caught.value.cure == "check it; a service of that name is CLUSTER/web"
+    with pytest.raises(errors.TargetNotFound) as caught:
+        run(shell, "%ecs_tasks wep/web")
+    assert caught.value.cure == "check it"
     with pytest.raises(errors.TargetNotFound):
         run(shell, "%ecs_tasks prod/nothing")
     with pytest.raises(errors.InvalidRequest):
