@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 
 from .errors import InvalidRequest
 
-__all__ = ["Address", "ContainerRef", "combine", "parse_address", "parse_cluster"]
+__all__ = [
+    "Address",
+    "ContainerRef",
+    "combine",
+    "parse_address",
+    "parse_cluster",
+    "parse_scope",
+]
 
 _ARN = re.compile(
     r"arn:(?P<partition>[a-z0-9-]+):ecs:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):"
@@ -125,6 +132,29 @@ def parse_cluster(text: str) -> tuple[str, str | None]:
     )
 
 
+def parse_scope(text: str) -> Address:
+    """Read what a listing is of: ``CLUSTER[/NAME[:CONTAINER]]``, or an ARN.
+
+    Raises:
+        InvalidRequest: the text is neither.
+    """
+    text = text.strip()
+    if text.startswith("arn:"):
+        match = _ARN.fullmatch(text)
+        if match is None or match["kind"] != "cluster":
+            return _parse_arn(text)
+    elif "/" in text.rstrip("/") or ":" in text:
+        address = parse_address(text)
+        if address.cluster is None:
+            raise InvalidRequest(
+                f"{text!r} has a container and no cluster",
+                cure="write CLUSTER[/NAME], as in prod or prod/web",
+            )
+        return address
+    cluster, region = parse_cluster(text.rstrip("/"))
+    return Address(cluster=cluster, region=region)
+
+
 def combine(
     address: Address | str | None = None,
     *,
@@ -133,6 +163,7 @@ def combine(
     task: str | None = None,
     family: str | None = None,
     container: str | None = None,
+    nameless: bool = False,
 ) -> Address:
     """One address out of an address and the options that say the same in words.
 
@@ -143,6 +174,7 @@ def combine(
         task: id, prefix of an id, or ARN.
         family: of the task definition, without a revision.
         container: a container's name, or ``*`` for every one.
+        nameless: a whole cluster may be meant: nothing need be named.
 
     Raises:
         InvalidRequest: nothing is named, something is malformed, or two of them contradict.
@@ -169,7 +201,7 @@ def combine(
         if container != "*" and not (isinstance(container, str) and _NAME.fullmatch(container)):
             raise InvalidRequest(f"--container {container!r} is not the name of a container")
         base = _same(base, Address(container=container), f"--container {container}")
-    if not base.name:
+    if not (base.name or nameless):
         raise InvalidRequest("no target is named", cure=f"write {_SYNTAX}, as in prod/web:nginx")
     return base
 

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import ContainerRef
-from .aws import ports
+from .aws import listing, ports, profiles
 from .aws.api import AwsApi
 from .aws.targets import Found, find
+from .aws.tasks import TaskInfo, list_clusters
 from .errors import InvalidRequest
 from .fleet import Fleet, FleetResult
 from .portal import bridge_named, portal
@@ -37,7 +38,17 @@ if TYPE_CHECKING:
 
     from .results import CommandResult
 
-__all__ = ["Client", "FleetResult", "OutputStream", "RunningCommand", "Target", "connect"]
+__all__ = [
+    "Client",
+    "FleetResult",
+    "OutputStream",
+    "RunningCommand",
+    "Target",
+    "TaskInfo",
+    "connect",
+    "profile_names",
+    "region_names",
+]
 
 T = TypeVar("T")
 
@@ -73,6 +84,10 @@ def connect(
     return Client(api, bridge=bridge)
 
 
+profile_names = profiles.profile_names
+region_names = profiles.region_names
+
+
 class Client:
     """One region of one AWS account, and the containers in it; made by :func:`connect`."""
 
@@ -81,6 +96,7 @@ class Client:
         self._bridge_name = bridge
         self._bridge = bridge_named(bridge)
         self._caller: concurrent.futures.Future[dict[str, Any]] | None = None
+        self._unattended: Client | None = None
         portal.at_stop(settle)
 
     def __repr__(self) -> str:
@@ -180,6 +196,75 @@ class Client:
             max_bytes=max_bytes,
             max_parallel=max_parallel,
         )
+
+    # -- what there is ---------------------------------------------------------------------------
+
+    def tasks(
+        self,
+        scope: str | None = None,
+        *,
+        cluster: str | None = None,
+        service: str | None = None,
+        task: str | None = None,
+        family: str | None = None,
+        container: str | None = None,
+        tags: bool = True,
+        stopped: bool = False,
+        limit: int | None = None,
+    ) -> list[TaskInfo]:
+        """List tasks that run or start, the longest first.
+
+        A name that means several things gives the tasks of all of them. :attr:`TaskInfo.address`
+        is good for :meth:`target`, with ``:CONTAINER`` behind it where a task has several.
+
+        Args:
+            scope: ``CLUSTER[/NAME[:CONTAINER]]``, as in ``prod`` or ``prod/web``; None: the
+                client's cluster. The options say the same in words.
+            container: only tasks that have this one.
+            tags: look up their tags too.
+            stopped: the tasks that have stopped in about the last hour instead, the last first. A
+                task that is named by its whole id is given in any case.
+            limit: no more than so many; which ones is AWS's choice.
+
+        Raises:
+            TargetNotFound: there is no such cluster or name; the error lists what there is.
+        """
+        return self._call(
+            listing.list_tasks(
+                self._api,
+                scope,
+                **_words(cluster, service, task, family, container),
+                tags=tags,
+                stopped=stopped,
+                limit=limit,
+            )
+        )
+
+    def clusters(self) -> list[listing.ClusterInfo]:
+        """List all clusters, with counts of tasks and services as far as these may be seen."""
+        return self._call(listing.describe_all_clusters(self._api))
+
+    def cluster_names(self) -> list[str]:
+        """List the short names of all clusters; one permission and call less."""
+        return self._call(list_clusters(self._api))
+
+    def services(self, cluster: str | None = None) -> list[str]:
+        """List the short names of a cluster's services; None: the client's cluster.
+
+        Raises:
+            TargetNotFound: there is no such cluster; the error lists what there is.
+        """
+        return self._call(listing.list_services_of(self._api, cluster))
+
+    def unattended(self) -> Client:
+        """The same account, for look-ups that nobody waits for: they try once and give up early.
+
+        Raises:
+            CredentialsError: the profile would ask for the code of an MFA device.
+        """
+        if self._unattended is None:
+            self._unattended = Client(self._api.unattended())
+        return self._unattended
 
     def _targets(self, found: Found) -> list[Target]:
         return [Target.of(ref, self, found.note) for ref in found.refs]

@@ -16,6 +16,7 @@ from ecs_exec_magic.address import (
     combine,
     parse_address,
     parse_cluster,
+    parse_scope,
 )
 from ecs_exec_magic.errors import InvalidRequest
 
@@ -218,3 +219,52 @@ def test_no_cluster(text: Any) -> None:
 def test_clusters() -> None:
     assert parse_cluster("prod") == ("prod", None)
     assert parse_cluster(f"{ARN}:cluster/prod") == ("prod", "eu-west-1")
+
+
+# -- what a listing is of ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("prod", Address("prod")),
+        (" prod/ ", Address("prod")),
+        ("prod/web", Address("prod", "web")),
+        ("prod/web:nginx", Address("prod", "web", "nginx")),
+        (f"{ARN}:cluster/prod", Address("prod", region="eu-west-1")),
+        (f"{ARN}:service/prod/web", parse_address(f"{ARN}:service/prod/web")),
+        (f"{ARN}:task/prod/{ID}:app", parse_address(f"{ARN}:task/prod/{ID}:app")),
+    ],
+)
+def test_scopes(text: str, expected: Address) -> None:
+    assert parse_scope(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "/", "/web", "prod//web", "prod:nginx", "a b", f"{ARN}:x/y"])
+def test_no_scopes(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_scope(text)
+
+
+@given(st.text())
+@example("prod/web/x")
+def test_a_scope_is_an_address_with_a_cluster_or_a_clusters_name(text: str) -> None:
+    try:
+        scope = parse_scope(text)
+    except InvalidRequest:
+        return
+    assert scope.cluster or scope.arn
+    if scope.name:
+        assert parse_address(text) == scope
+    else:
+        assert parse_cluster(text.strip().rstrip("/"))[0] == scope.cluster
+
+
+def test_a_scope_takes_options_like_an_address() -> None:
+    assert combine(parse_scope("prod"), service="web") == Address("prod", "web", kind="service")
+    assert combine(nameless=True) == Address()
+    assert combine(cluster="prod", container="x", nameless=True) == Address("prod", None, "x")
+    with pytest.raises(InvalidRequest, match="contradict"):
+        combine(parse_scope("prod/web"), cluster="demo", nameless=True)
+    with pytest.raises(InvalidRequest, match="no target is named"):
+        combine(parse_scope("prod"))

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..address import parse_cluster
-from ..errors import EcsExecError, InvalidRequest
+from ..errors import CredentialsError, EcsExecError, InvalidRequest
 from .failures import map_error
+from .profiles import asks_for_codes, new_session
 from .redaction import redact, tells_secrets
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ CONNECT_TIMEOUT = 10.0
 
 READ_TIMEOUT = 30.0
 """Seconds an endpoint may think."""
+
+UNATTENDED_TIMEOUT = 5.0
+"""Both, where nobody waits for the answer."""
 
 _THREADS = 32
 
@@ -68,6 +72,7 @@ class AwsApi:
             environment (``AWS_ENDPOINT_URL``) says.
         cluster: short name or ARN of the cluster that an address without one means; else
             ``default``, as in the AWS CLI.
+        unattended: nobody waits for the answers: give up early and try once.
 
     Raises:
         CredentialsError: there is no such profile.
@@ -82,6 +87,7 @@ class AwsApi:
         profile: str | None = None,
         endpoint_url: str | None = None,
         cluster: str | None = None,
+        unattended: bool = False,
     ) -> None:
         if session is not None and profile and session.profile_name != profile:
             raise InvalidRequest(
@@ -90,7 +96,7 @@ class AwsApi:
             )
         if endpoint_url is not None:
             _check_endpoint(endpoint_url)
-        self._session: Any = session or _new_session(profile)
+        self._session: Any = session or new_session(profile)
         self.profile = profile
         self.endpoint_url = endpoint_url
         # The AWS CLI and the other SDKs read AWS_REGION; boto3 reads AWS_DEFAULT_REGION only.
@@ -107,6 +113,7 @@ class AwsApi:
                     cure=f"use region={cluster_region!r}",
                 )
             self._region = self._region or cluster_region
+        self._unattended = unattended
         self._clients: dict[tuple[str, bool], Any] = {}
         self._identity: dict[str, Any] | None = None
 
@@ -171,6 +178,23 @@ class AwsApi:
     async def account_region(self) -> tuple[str, str]:
         """Account number and region."""
         return str((await self.identity())["Account"]), self.region
+
+    def unattended(self) -> AwsApi:
+        """The same account, for answers that nobody waits for; the credentials are shared.
+
+        Raises:
+            CredentialsError: the profile would ask for the code of an MFA device, and nobody would
+                know what for.
+        """
+        if asks_for_codes(self._session):
+            raise CredentialsError("the profile asks for the code of an MFA device")
+        return AwsApi(
+            self._session,
+            region=self._region,
+            endpoint_url=self.endpoint_url,
+            cluster=self.named_cluster,
+            unattended=True,
+        )
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -290,10 +314,13 @@ class AwsApi:
 
         endpoint = self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL") or ""
         options: dict[str, Any] = {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "read_timeout": READ_TIMEOUT,
+            "connect_timeout": UNATTENDED_TIMEOUT if self._unattended else CONNECT_TIMEOUT,
+            "read_timeout": UNATTENDED_TIMEOUT if self._unattended else READ_TIMEOUT,
             # Four attempts: about four seconds until a refused connection is told.
-            "retries": {"mode": "standard", "total_max_attempts": 1 if once else 4},
+            "retries": {
+                "mode": "standard",
+                "total_max_attempts": 1 if once or self._unattended else 4,
+            },
             "max_pool_connections": _THREADS,
             "user_agent_extra": f"ecs-exec-magic/{_version()}",
         }
@@ -308,15 +335,6 @@ class AwsApi:
             endpoint_url=self.endpoint_url,
             config=Config(**options),
         )
-
-
-def _new_session(profile: str | None) -> boto3.Session:
-    import boto3
-
-    try:
-        return boto3.Session(profile_name=profile or None)
-    except Exception as exc:
-        raise map_error(exc, operation="") from exc
 
 
 def _check_endpoint(url: str) -> None:

@@ -29,10 +29,18 @@ if TYPE_CHECKING:
 
     from .api import AwsApi
 
-__all__ = ["Found", "find", "resolve"]
+__all__ = [
+    "TASK_ID",
+    "TASK_ID_PREFIX",
+    "Found",
+    "arns_of_service",
+    "check_region",
+    "find",
+    "resolve",
+]
 
-_TASK_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TASK_ID_PREFIX = re.compile(r"[0-9a-f][0-9a-f-]{5,35}")
+TASK_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TASK_ID_PREFIX = re.compile(r"[0-9a-f][0-9a-f-]{5,35}")
 
 _NO_SERVICE = ("ServiceNotFoundException", "ServiceNotActiveException", "InvalidParameterException")
 
@@ -115,11 +123,7 @@ async def find(
             f"{str(query)!r} means every container, and one is wanted here",
             cure="name one, or use --all (targets(), client.run()) for every one",
         )
-    if query.region and query.region != api.region:
-        raise InvalidRequest(
-            f"{str(query)!r} is in {query.region}, but the region in use is {api.region}",
-            cure=f"give --region {query.region} (region={query.region!r})",
-        )
+    check_region(api, query)
     place = query.cluster or api.cluster
     try:
         tasks = await _tasks_of(api, place, query)
@@ -136,24 +140,33 @@ async def find(
     return _longest_running(pairs, f"{place}/{query.name}")
 
 
+def check_region(api: AwsApi, query: Address) -> None:
+    """Refuse an ARN of another region than the one in use."""
+    if query.region and query.region != api.region:
+        raise InvalidRequest(
+            f"{str(query)!r} is in {query.region}, but the region in use is {api.region}",
+            cure=f"give --region {query.region} (region={query.region!r})",
+        )
+
+
 # -- tasks ---------------------------------------------------------------------------------------
 
 
 async def _tasks_of(api: AwsApi, place: str, query: Address) -> list[TaskInfo]:
     name = query.name or ""
     if query.kind == "service":
-        arns = await _of_service(api, place, name)
+        arns = await arns_of_service(api, place, name)
         if arns is None:
             raise await unknown_name(api, place, query)
         return await _describe(api, place, arns)
     if query.kind == "family":
         return await _describe(api, place, await list_task_arns(api, place, family=name))
-    if query.arn or _TASK_ID.fullmatch(name):
+    if query.arn or TASK_ID.fullmatch(name):
         found = await describe_tasks(api, place, [query.arn or name])
         if found or query.kind == "task":
             return found
     if query.kind == "task":
-        if not _TASK_ID_PREFIX.fullmatch(name):
+        if not TASK_ID_PREFIX.fullmatch(name):
             raise InvalidRequest(
                 f"{name!r} is not a task id",
                 cure="give the whole id, 6 or more of its first characters, or its ARN",
@@ -165,9 +178,9 @@ async def _tasks_of(api: AwsApi, place: str, query: Address) -> list[TaskInfo]:
 async def _tasks_by_name(api: AwsApi, place: str, query: Address) -> list[TaskInfo]:
     """Tasks of a name that may be a service's, a family's, or the beginning of a task id."""
     name = query.name or ""
-    looks_like_id = _TASK_ID_PREFIX.fullmatch(name) and not _TASK_ID.fullmatch(name)
+    looks_like_id = TASK_ID_PREFIX.fullmatch(name) and not TASK_ID.fullmatch(name)
     of_service, of_family, of_prefix = await asyncio.gather(
-        _of_service(api, place, name),
+        arns_of_service(api, place, name),
         list_task_arns(api, place, family=name),
         _of_prefix(api, place, name) if looks_like_id else _nothing(),
     )
@@ -200,10 +213,12 @@ async def _describe(api: AwsApi, place: str, arns: Sequence[str]) -> list[TaskIn
     return await describe_tasks(api, place, arns) if arns else []
 
 
-async def _of_service(api: AwsApi, place: str, name: str) -> list[str] | None:
+async def arns_of_service(
+    api: AwsApi, place: str, name: str, *, status: str = "RUNNING", limit: int | None = None
+) -> list[str] | None:
     """Tasks of a service; None when there is no such service."""
     try:
-        return await list_task_arns(api, place, service=name)
+        return await list_task_arns(api, place, service=name, status=status, limit=limit)
     except EcsExecError as error:
         if error.code in _NO_SERVICE:
             return None

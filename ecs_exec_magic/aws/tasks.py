@@ -26,7 +26,6 @@ __all__ = [
     "list_clusters",
     "list_services",
     "list_task_arns",
-    "list_tasks",
     "with_public_addresses",
 ]
 
@@ -76,7 +75,7 @@ class ContainerInfo:
         return self.name.startswith(_INJECTED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TaskInfo:
     """One task.
 
@@ -86,6 +85,7 @@ class TaskInfo:
         revision: of the task definition; 0 when unknown.
         status: the last one, as in ``RUNNING``; ``desired_status`` is where it goes.
         exec_enabled: whether it was started with ECS Exec.
+        stop_code: AWS's word for why it stopped, as in ``EssentialContainerExited``.
         public_ip: filled in by :func:`with_public_addresses`.
         tags: only when asked for.
     """
@@ -112,6 +112,16 @@ class TaskInfo:
     private_ip: str = ""
     public_ip: str = ""
     tags: dict[str, str] = field(default_factory=dict, hash=False)
+    stopped_at: datetime | None = None
+    stop_code: str = ""
+
+    def __repr__(self) -> str:
+        return f"<TaskInfo {self.address} of {self.label}, {self.status}, exec {self.exec_state}>"
+
+    @property
+    def label(self) -> str:
+        """Name of its service, or ``family:NAME`` for a task on its own."""
+        return self.service or f"family:{self.family}"
 
     @property
     def address(self) -> str:
@@ -131,17 +141,25 @@ class TaskInfo:
         return max(0.0, (datetime.now(timezone.utc) - self.started_at).total_seconds())
 
     @property
+    def agents_off(self) -> dict[str, str]:
+        """Containers whose exec agent is not running: their names, and the state with its reason.
+
+        Containers that AWS put into the task do not count.
+        """
+        return {
+            each.name: (each.agent_status.lower() or "missing")
+            + (f" ({each.agent_reason})" if each.agent_reason else "")
+            for each in self.containers
+            if each.agent_status != "RUNNING" and not each.injected
+        }
+
+    @property
     def exec_state(self) -> str:
         """``on``, or why no command can be run in one of its containers, in a few words."""
         if not self.exec_enabled:
             return "off: not enabled when the task was started"
-        for container in self.containers:
-            if container.injected:
-                continue
-            if container.agent_status != "RUNNING":
-                why = f" ({container.agent_reason})" if container.agent_reason else ""
-                state = container.agent_status.lower() or "missing"
-                return f"off: agent of {container.name} is {state}{why}"
+        for name, state in self.agents_off.items():
+            return f"off: agent of {name} is {state}"
         return "on"
 
     def container(self, name: str) -> ContainerInfo | None:
@@ -251,21 +269,6 @@ async def describe_tasks(
     return [_task(each, api.region) for answer in answers for each in answer.get("tasks", ())]
 
 
-async def list_tasks(
-    api: AwsApi,
-    cluster: str | None = None,
-    *,
-    service: str | None = None,
-    family: str | None = None,
-    tags: bool = False,
-) -> list[TaskInfo]:
-    """A cluster's tasks that run or are starting, longest first, as the tables show them."""
-    place = cluster or api.cluster
-    arns = await list_task_arns(api, place, service=service, family=family)
-    found = await describe_tasks(api, place, arns, tags=tags) if arns else []
-    return sorted(found, key=by_age)
-
-
 async def with_public_addresses(api: AwsApi, tasks: Iterable[TaskInfo]) -> list[TaskInfo]:
     """The same tasks with their public addresses, as far as the caller may look them up."""
     tasks = list(tasks)
@@ -340,6 +343,8 @@ def _task(task: dict[str, Any], region: str) -> TaskInfo:
         eni=eni.get("networkInterfaceId", ""),
         private_ip=eni.get("privateIPv4Address", ""),
         tags={tag.get("key", ""): tag.get("value", "") for tag in task.get("tags") or ()},
+        stopped_at=_utc(task.get("stoppedAt")),
+        stop_code=task.get("stopCode", ""),
     )
 
 

@@ -9,11 +9,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..address import parse_address
+from ..address import combine, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from ..address import Address
 
 __all__ = ["Choice"]
 
@@ -50,6 +52,14 @@ class Choice:
     def words(self) -> dict[str, str | None]:
         """Everything but the address, as ``client.target`` takes it."""
         return {word: getattr(self, word) for word in _WORDS}
+
+    def query(self) -> Address:
+        """All of it in one.
+
+        Raises:
+            InvalidRequest: it is malformed, or contradicts itself.
+        """
+        return combine(self.address, **self.words(), nameless=True)
 
     def overridden(self, values: Mapping[str, Any]) -> Choice:
         """What a line means when this is the notebook's default.

@@ -28,13 +28,15 @@ def load(shell: InteractiveShell) -> None:
     from .magics import EcsExec
     from .sandbox import EcsSandbox
     from .settings import project_settings
+    from .tasks import EcsTasks
 
     unload(shell)  # whoever loads twice gets one set of magics, not a set and a stale one
     configured = shell.config.get("EcsExec", {})
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    shell.register_magics(magics, EcsFind(shell, space), EcsJobs(shell, space), EcsSandbox(shell))
+    others = [each(shell, space) for each in (EcsFind, EcsTasks, EcsJobs)]
+    shell.register_magics(magics, *others, EcsSandbox(shell))
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -12,6 +12,7 @@ from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_v
 
 from ..errors import InvalidRequest
 from .choice import Choice
+from .completion import Completion
 from .options import ACCOUNT, WHERE, Command, Option
 from .settings import CLIENT
 from .workspace import EcsMagics
@@ -51,6 +52,12 @@ class EcsFind(EcsMagics):
     def __init__(self, shell: Any, workspace: Workspace) -> None:
         super().__init__(shell)
         self._workspace = workspace
+        self._completion = Completion(shell, workspace)
+        self._completion.install()
+
+    def close(self) -> None:
+        """Complete no more."""
+        self._completion.close()
 
     @no_var_expand
     @needs_local_scope
@@ -88,9 +95,7 @@ class EcsFind(EcsMagics):
             if note := getattr(target, "note", ""):
                 sys.stdout.write(f"{note}\n")
             if parsed["check"]:
-                target.run(
-                    "true", check=True, timeout=space.settings.timeout, method=space.settings.method
-                )
+                sys.stdout.write(f"{self._check(target)}\n")
             only_address = not any(wanted.words().values())
             space.settings.target = str(wanted) if only_address else target.address
             space.set_choice(wanted, (key, target))
@@ -101,3 +106,10 @@ class EcsFind(EcsMagics):
         if not settings:
             sys.stdout.write("no target is set; %ecs_target CLUSTER/SERVICE:CONTAINER sets one\n")
         return None
+
+    def _check(self, target: Any) -> str:
+        """Run a command that does nothing, and say how that went."""
+        settings = self._workspace.settings
+        result = target.run("true", check=True, timeout=settings.timeout, method=settings.method)
+        said = f"{target.address} runs commands: `true` was back in {result.duration:.2f} s"
+        return said if result.exact else f"{said}, but nothing proves its output: {result.missing}"

@@ -310,7 +310,7 @@ class Command:
             if word.text == "--":
                 start = _skip_blanks(line, position)
                 break
-            flag, attached = self._split(word.text)
+            flag, attached = self.split(word.text)
             option = self._by_flag.get(flag)
             if option is None:
                 raise self._unknown(flag)
@@ -339,6 +339,10 @@ class Command:
             return Parsed(values, help=True)
         return Parsed(values, rest, tuple(words))
 
+    def option(self, flag: str) -> Option | None:
+        """The option of that spelling."""
+        return self._by_flag.get(flag)
+
     def error(self, message: str) -> UsageError:
         """A mistake in the line; exactly UsageError, of which IPython shows only the message."""
         return UsageError(f"{self.name}: {' '.join(message.split())}")
@@ -349,7 +353,7 @@ class Command:
         except ValueError as error:
             raise self.error(str(error)) from None
 
-    def _split(self, text: str) -> tuple[str, str | None]:
+    def split(self, text: str) -> tuple[str, str | None]:
         """An option's flag and the value attached to it: ``--name=value``, ``-nvalue``."""
         if text.startswith("--"):
             flag, equals, value = text.partition("=")
@@ -389,8 +393,12 @@ class Command:
         return "\n\n".join(parts) + "\n"
 
     def document(self, function: _F) -> _F:
-        """Give a magic its help text as docstring, so that ``?`` and ``--help`` say the same."""
+        """Give a magic its help text as docstring, so that ``?`` and ``--help`` say the same.
+
+        Completion finds the line at the magic too, as its ``command``.
+        """
         function.__doc__ = self.help()
+        function.__dict__["command"] = self
         return function
 
     def _option_lines(self) -> list[str]:

@@ -138,13 +138,13 @@ class Workspace:
 
     # -- where to run ----------------------------------------------------------------------------
 
-    def key(self, values: Mapping[str, Any]) -> Key:
+    def key(self, values: Mapping[str, Any], bridge: str | None = None) -> Key:
         """What makes one client differ from another."""
         given = tuple(values.get(name) or getattr(self.settings, name) for name in CLIENT)
         # New keys in the environment mean a new client: pasting them into a cell is how people
         # go on when the old ones have expired. Only a hash is kept.
         environment = hash(tuple(sorted(kv for kv in os.environ.items() if kv[0][:4] == "AWS_")))
-        return (*given, self.settings.bridge, environment)
+        return (*given, bridge or self.settings.bridge, environment)
 
     def client(self, key: Key) -> Any:
         """The client of these settings, made at first use."""
@@ -152,14 +152,22 @@ class Workspace:
             import ecs_exec_magic
 
             region, profile, endpoint_url, cluster, bridge, _ = key
-            self._clients[key] = ecs_exec_magic.connect(
+            client = ecs_exec_magic.connect(
                 region=region,
                 profile=profile,
                 endpoint_url=endpoint_url,
                 cluster=cluster,
                 bridge=bridge,
             )
+            # Completion makes clients too, in a thread: the first one stays.
+            return self._clients.setdefault(key, client)
         return self._clients[key]
+
+    @property
+    def cluster(self) -> str | None:
+        """The cluster that this notebook works in: its target's, or that of the settings."""
+        own = self.choice.query().cluster if self.choice else None
+        return own or self.settings.cluster or ("default" if self.choice else None)
 
     def set_choice(self, choice: Choice, pinned: tuple[Key, Any] | None = None) -> None:
         """Make something the default target; ``pinned`` is what it was found to be."""

@@ -52,6 +52,7 @@ class FakeTask:
     agent_started: datetime | None = None
     started: datetime | None = NOW
     stopped_reason: str = ""
+    stopped: datetime | None = None
     bindings: list[dict[str, Any]] = field(default_factory=list)
     eni: str = ""
     instance: str = ""
@@ -94,6 +95,8 @@ class FakeTask:
             answer["startedAt"] = self.started
         if self.stopped_reason:
             answer["stoppedReason"] = self.stopped_reason
+        if self.stopped:
+            answer |= {"stoppedAt": self.stopped, "stopCode": "EssentialContainerExited"}
         if self.instance:
             answer["containerInstanceArn"] = self.instance
         if self.eni:
@@ -199,6 +202,21 @@ class FakeAws:
     def ListClusters(self, asked: dict[str, Any]) -> dict[str, Any]:
         arns = [f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/{name}" for name in self.clusters]
         return self._paged(asked, "clusterArns", arns)
+
+    def DescribeClusters(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if len(asked["clusters"]) > 100:
+            raise Refusal("InvalidParameterException", "Clusters cannot be more than 100.")
+        found = [
+            {
+                "clusterName": name,
+                "status": "ACTIVE",
+                "runningTasksCount": sum(task.cluster == name for task in self.tasks),
+                "pendingTasksCount": 0,
+                "activeServicesCount": sum(place == name for place, _ in self.services),
+            }
+            for name in asked["clusters"]
+        ]
+        return {"clusters": found, "failures": []}
 
     def ListServices(self, asked: dict[str, Any]) -> dict[str, Any]:
         cluster = self._cluster(asked)

@@ -182,6 +182,18 @@ def test_ca_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
 # -- calls ---------------------------------------------------------------------------------------
 
 
+async def test_unattended_calls_are_made_once(server: Server) -> None:
+    server.answers = [(500, b"{}")]
+    api = AwsApi(session(), endpoint_url=server.url, cluster="prod")
+    with pytest.raises(ServiceError):
+        await api.unattended().call("ecs", "list_clusters")
+    assert len(server.requests) == 1
+    assert api.unattended().cluster == "prod"
+    server.answers = [(500, b"{}"), (500, b"{}"), (200, b"{}")]
+    await api.call("ecs", "list_clusters")
+    assert len(server.requests) == 3
+
+
 async def test_identity_is_asked_once() -> None:
     aws = FakeAws()
     api = aws.api()

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from ecs_exec_magic.aws.listing import list_tasks
 from ecs_exec_magic.aws.targets import find, resolve
-from ecs_exec_magic.aws.tasks import list_clusters, list_services, list_tasks, with_public_addresses
+from ecs_exec_magic.aws.tasks import list_clusters, list_services, with_public_addresses
 from ecs_exec_magic.errors import (
     AccessDenied,
     AgentNotConnected,

@@ -11,10 +11,11 @@ import pytest
 
 from ecs_exec_magic import sandbox
 from ecs_exec_magic.aws.api import AwsApi
+from ecs_exec_magic.aws.listing import list_tasks
 from ecs_exec_magic.aws.ports import container_url
 from ecs_exec_magic.aws.sessions import Retry, start_exec, start_noninteractive
 from ecs_exec_magic.aws.targets import find, resolve
-from ecs_exec_magic.aws.tasks import list_clusters, list_services, list_tasks
+from ecs_exec_magic.aws.tasks import list_clusters, list_services
 from ecs_exec_magic.errors import (
     AccessDenied,
     AgentNotConnected,

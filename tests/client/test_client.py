@@ -60,6 +60,26 @@ def test_targets_gives_every_one(client: Client) -> None:
     assert {each.container for each in client.targets("demo/web:*")} == {"nginx", "sidecar"}
 
 
+def test_what_there_is(client: Client) -> None:
+    assert [str(each) for each in client.clusters()] == client.cluster_names() == ["demo"]
+    assert client.clusters()[0].running == 7
+    assert client.services("demo") == ["web", "worker"]
+    tasks = client.tasks("demo")
+    assert len(tasks) == 7
+    assert all(task.tags == {"environment": "practice"} for task in tasks)
+    assert [task.exec_state == "on" for task in tasks].count(False) == 2
+    (task,) = client.tasks("demo/no-exec", tags=False)
+    assert (task.label, task.tags) == ("family:no-exec", {})
+    assert client.target(tasks[0].address).task_id == tasks[0].task_id
+    assert client.tasks("demo", stopped=True) == []
+    assert client.unattended().tasks("demo/web", limit=1)[0].service == "web"
+    assert client.unattended() is client.unattended()
+    with pytest.raises(ecs.TargetNotFound, match="'default'"):
+        client.tasks()
+    with pytest.raises(ecs.TargetNotFound, match="no cluster 'dmo'"):
+        client.services("dmo")
+
+
 def test_the_choice_among_tasks_is_told(client: Client) -> None:
     assert "took" in client.target("demo/web:nginx").note
 

@@ -16,6 +16,8 @@ from ecs_exec_magic.errors import CommandTimeout, Interrupted, SessionLost, Targ
 from ecs_exec_magic.notebook import extension
 from ecs_exec_magic.results import CommandResult
 
+from .account import Account, container, task
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -51,6 +53,8 @@ class FakeClient:
     asked: list[tuple[str | None, dict[str, Any]]] = field(default_factory=list)
     on_run: Callable[[], None] | None = None
     closed: bool = False
+    account: Account = field(default_factory=Account)
+    exact: bool = True
 
     def close(self) -> None:
         self.closed = True
@@ -74,6 +78,26 @@ class FakeClient:
             runtime_id="r-1",
             region="eu-west-1",
             client=self,
+        )
+
+    def unattended(self) -> FakeClient:
+        return self
+
+    def clusters(self) -> Any:
+        return self.account.cluster_infos()
+
+    def cluster_names(self) -> Any:
+        return self.account.cluster_names()
+
+    def services(self, cluster: str | None = None) -> Any:
+        return self.account.services(cluster)
+
+    def tasks(self, scope: str | None = None, **given: Any) -> Any:
+        words = {"cluster", "service", "task", "family", "container"}
+        return self.account.list(
+            scope,
+            {name: value for name, value in given.items() if name in words},
+            {name: value for name, value in given.items() if name not in words},
         )
 
     def perform(
@@ -105,7 +129,8 @@ class FakeClient:
                 target.region,
             ),
             timed_out=word == "timeout",
-            exact=True,
+            exact=self.exact,
+            missing="" if self.exact else "no cksum",
             captured_stdout=Capture(out),
             captured_stderr=Capture(err),
         )
@@ -125,9 +150,20 @@ class World:
 
     def __init__(self) -> None:
         self.clients: list[FakeClient] = []
+        self.exact = True
+        self.account = Account(
+            ["demo", "prod"],
+            [
+                task(0xA1, "prod", "web", "nginx", "sidecar"),
+                task(0xA2, "prod", "web", "nginx", "sidecar"),
+                task(0xB1, "prod", "worker", "main", container("aws-guardduty-agent")),
+                task(0xC1, "prod", None, "app", exec_enabled=False, family="batch"),
+                task(0xD1, "demo", "shop", "till"),
+            ],
+        )
 
     def connect(self, **settings: Any) -> FakeClient:
-        self.clients.append(FakeClient(settings))
+        self.clients.append(FakeClient(settings, account=self.account, exact=self.exact))
         return self.clients[-1]
 
     @property

@@ -36,6 +36,7 @@ class Cell:
     traceback: str = ""
     idle: bool = False
     status: str = ""
+    reply: dict[str, Any] = field(default_factory=dict)
 
     @property
     def stdout(self) -> str:
@@ -100,6 +101,17 @@ class Kernel:
         """The repr of an expression."""
         return self.good(f"print(repr(({expression})))").stdout[:-1]
 
+    def complete(self, text: str, mark: str = "¦") -> list[str]:
+        """The texts that completing at the mark can make of a text, as a front end applies it."""
+        cursor = text.index(mark)
+        code = text.replace(mark, "", 1)
+        cell = Cell(text)
+        self._cells[self._client.complete(code, cursor)] = cell
+        self.wait(lambda: cell.done)
+        assert cell.status == "ok", cell
+        start, end = cell.reply["cursor_start"], cell.reply["cursor_end"]
+        return [code[:start] + match + code[end:] for match in cell.reply["matches"]]
+
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()
 
@@ -132,5 +144,6 @@ class Kernel:
             cell.idle = True
 
     def _replied(self, cell: Cell, message: Any) -> None:
-        if message["msg_type"] == "execute_reply":
-            cell.status = message["content"]["status"]
+        if message["msg_type"] in ("execute_reply", "complete_reply"):
+            cell.reply = message["content"]
+            cell.status = cell.reply["status"]
