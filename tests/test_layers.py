@@ -34,7 +34,8 @@ BELOW: dict[str, set[str]] = {
     "runner": BASE | {"channel", "remote", "aws"},
     "running": BASE | {"portal"},
     "fleet": BASE | {"aws", "portal", "runner", "running"},
-    "client": BASE | {"channel", "remote", "aws", "portal", "runner", "running", "fleet"},
+    "target": BASE | {"aws", "runner", "running", "client"},  # its client, for types only
+    "client": BASE | {"aws", "portal", "runner", "running", "fleet", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -49,6 +50,7 @@ FOREIGN: dict[str, set[str]] = {
     "runner": {"IPython", "ipywidgets", "picows"},
     "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "fleet": {"IPython", "ipywidgets", "picows"},
+    "target": {"IPython", "ipywidgets", "picows"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
