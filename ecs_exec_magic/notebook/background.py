@@ -5,7 +5,6 @@ Knows the jobs of the notebook. Never knows how they were started.
 
 from __future__ import annotations
 
-import html
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from ..views import short_address
 from .jobs import BackgroundJob
 from .options import Command, Option
 from .progress import seconds
+from .tables import Cell, Column, Row, Table, dot
 from .workspace import EcsMagics
 
 if TYPE_CHECKING:
@@ -44,47 +44,44 @@ JOBS_LINE = Command(
 _PIECE = 64 * 1024
 
 
+_COLUMNS = (
+    Column("", number=True),
+    Column("STATE"),
+    Column("TIME", number=True),
+    Column("CONTAINER", least=20),
+    Column("COMMAND", least=24, mono=True),
+)
+_COLOURS = {"running": "wait", "done": "good", "failed": "bad"}
+
+
 class JobList(list[BackgroundJob]):
     """Jobs, shown as a table."""
 
-    def _rows(self) -> list[tuple[str, ...]]:
-        return [
-            (
-                str(job.number),
-                job.state,
-                seconds(job.elapsed),
-                short_address(job.where),
-                job.title(),
-            )
-            for job in self
-        ]
-
-    def __repr__(self) -> str:
-        if not self:
-            return "no jobs; --bg starts one"
-        rows = [("", "state", "time", "container", "command"), *self._rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
+    def table(self) -> Table:
+        """The table that it shows."""
+        count = f"{len(self)} job{'' if len(self) == 1 else 's'}"
+        return Table(
+            count if self else "no jobs; --bg starts one", _COLUMNS, tuple(map(_row, self))
         )
 
+    def __repr__(self) -> str:
+        return self.table().text()
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        bundle = {"text/plain": repr(self)}
-        if self:
-            left = 'style="text-align:left"'
-            head = "".join(f"<th {left}>{n}</th>" for n in ("", "state", "time", "container"))
-            head += f"<th {left}>command</th>"
-            body = "".join(
-                "<tr>"
-                + "".join(f"<td {left}>{html.escape(cell)}</td>" for cell in row[:-1])
-                + f"<td {left}><code>{html.escape(row[-1])}</code></td></tr>"
-                for row in self._rows()
-            )
-            bundle["text/html"] = (
-                f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            )
-        return bundle
+        return self.table().bundle()
+
+
+def _row(job: BackgroundJob) -> Row:
+    state = job.state
+    return Row(
+        (
+            Cell(str(job.number)),
+            Cell(state, dot(_COLOURS.get(state, "none"), state)),
+            Cell(seconds(job.elapsed)),
+            Cell(short_address(job.where), title=job.where),
+            Cell(job.title()),
+        )
+    )
 
 
 @magics_class

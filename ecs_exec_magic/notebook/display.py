@@ -77,30 +77,36 @@ class Filter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Output that is not shown.
+    """Output of one stream that is not shown.
 
     Attributes:
+        stream: ``stdout`` or ``stderr``.
         lines: how many.
         chars: how many.
         text: their beginning, without colours, at most :data:`FOLD_CHARS` of it.
     """
 
+    stream: str
     lines: int
     chars: int
     text: str
 
     def __str__(self) -> str:
-        lines = f"{self.lines:,} line{'' if self.lines == 1 else 's'} folded "
-        return f"{lines if self.lines else 'folded '}({size(self.chars)}); the result has it all"
+        lines = f"{self.lines:,} line{'' if self.lines == 1 else 's'} " if self.lines else ""
+        of = "of stderr " if self.stream == "stderr" else ""
+        return f"{lines}{of}folded ({size(self.chars)}); the result has it all"
 
 
 class _Stream:
     """One stream on its way from bytes to clean text."""
 
-    def __init__(self, masker: Filter | None) -> None:
+    def __init__(self, masker: Filter | None, limit: int, lines: int) -> None:
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.cleaner = Cleaner()
         self.masker = masker
+        self.folded: _Folded | None = None  # once something is not shown
+        self._room = limit
+        self._lines_left: int | None = lines or None
 
     def text(self, data: bytes) -> str:
         text = self.cleaner.feed(self.decoder.decode(data))
@@ -112,14 +118,29 @@ class _Stream:
             return text
         return self.masker.feed(text) + self.masker.flush(final=final)
 
+    def fitting(self, text: str) -> int:
+        """How many characters of a text are still shown; counts them."""
+        end = len(text)
+        if end > self._room:
+            end = text.rfind("\n", 0, self._room) + 1 or self._room
+        if self._lines_left is not None:
+            position, lines = 0, self._lines_left
+            while lines and (found := text.find("\n", position, end)) >= 0:
+                position, lines = found + 1, lines - 1
+            self._lines_left = lines
+            if not lines:
+                end = position
+        self._room -= end
+        return end
+
 
 class Screen:
     """Shows a command's output as it comes.
 
     Args:
-        limit: characters to show as they come. Of what follows only the end is shown, by
-            :meth:`close`, and the rest is folded.
-        lines: lines to show as they come, likewise; 0 for no such limit.
+        limit: characters of each stream to show as they come. Of what follows only the end is
+            shown, by :meth:`close`, and the rest is folded.
+        lines: lines of each stream to show as they come, likewise; 0 for no such limit.
         masker: makes a filter for each stream.
         on_fold: shows what is folded; without one, a line on stderr tells of it.
         clock: seconds, monotonic.
@@ -127,7 +148,6 @@ class Screen:
     Attributes:
         received: bytes that have come.
         last_line: the last line that has come, clean.
-        folding: what comes now is folded.
         before_writing: called before anything is written.
     """
 
@@ -142,16 +162,14 @@ class Screen:
     ) -> None:
         self.received = 0
         self.last_line = ""
-        self.folding = False
         self.before_writing: Callable[[], object] | None = None
         names = ("stdout", "stderr")
-        self._streams = {name: _Stream(masker() if masker else None) for name in names}
-        self._room = limit
-        self._lines_left: int | None = lines or None
+        self._streams = {
+            name: _Stream(masker() if masker else None, limit, lines) for name in names
+        }
         self._on_fold = on_fold
         self._clock = clock
         self._waiting: list[tuple[str, str]] = []
-        self._folded = _Folded()
         self._unfinished = ""
         self._last = ""
         self._line_open = False
@@ -162,6 +180,11 @@ class Screen:
     def at_line_start(self) -> bool:
         """Whether what comes next begins a line."""
         return self._waiting[-1][1].endswith("\n") if self._waiting else not self._line_open
+
+    @property
+    def folding(self) -> bool:
+        """Whether something of what has come is not shown."""
+        return any(stream.folded is not None for stream in self._streams.values())
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -190,12 +213,13 @@ class Screen:
         """Show what is held back, and tell what is not shown at all."""
         for name, stream in self._streams.items():
             self._take(name, stream.flush(True))
-        fold, tail = self._folded.end()
-        if fold is not None:
-            self._pump(all_of_it=True)
-            self._tell(fold)
-        for name, text in tail:
-            self._queue(name, text)
+        for name, stream in self._streams.items():
+            if stream.folded is not None:
+                fold, tail = stream.folded.end(name)
+                if fold is not None:
+                    self._pump(all_of_it=True)
+                    self._tell(fold)
+                self._queue(name, tail)
         self._reset_colours()
         self._pump(all_of_it=True)
         if masked := sum(s.masker.count for s in self._streams.values() if s.masker is not None):
@@ -210,32 +234,17 @@ class Screen:
         if not text:
             return
         self._remember(text)
-        if not self.folding:
-            room = self._fitting(text)
-            if room == len(text):
-                self._queue(name, text)
-                return
+        stream = self._streams[name]
+        if stream.folded is None:
+            room = stream.fitting(text)
             if room:
                 self._queue(name, text[:room])
             text = text[room:]
-            self._reset_colours()
-            self.folding = True
-        self._folded.add(name, text)
-
-    def _fitting(self, text: str) -> int:
-        """How many characters of a text are still shown; counts them."""
-        end = len(text)
-        if end > self._room:
-            end = text.rfind("\n", 0, self._room) + 1 or self._room
-        if self._lines_left is not None:
-            position, lines = 0, self._lines_left
-            while lines and (found := text.find("\n", position, end)) >= 0:
-                position, lines = found + 1, lines - 1
-            self._lines_left = lines
-            if not lines:
-                end = position
-        self._room -= end
-        return end
+            if not text:
+                return
+            self._reset_colours(name)
+            stream.folded = _Folded()
+        stream.folded.add(text)
 
     def _remember(self, text: str) -> None:
         lines = (self._unfinished + text[-2000:]).split("\n")
@@ -243,6 +252,8 @@ class Screen:
         self.last_line = next((line for line in reversed(lines) if line.strip()), self.last_line)
 
     def _queue(self, name: str, text: str) -> None:
+        if not text:
+            return
         if self._waiting and self._waiting[-1][0] == name:
             text = self._waiting.pop()[1] + text
         self._waiting.append((name, text))
@@ -277,10 +288,10 @@ class Screen:
         else:
             self.notice(f"… {fold} …")
 
-    def _reset_colours(self) -> None:
-        for name, stream in self._streams.items():
-            if stream.cleaner.coloured:
-                stream.cleaner.coloured = False
+    def _reset_colours(self, *names: str) -> None:
+        for name in names or self._streams:
+            if self._streams[name].cleaner.coloured:
+                self._streams[name].cleaner.coloured = False
                 self._queue(name, "\x1b[0m")
 
     def _write(self, name: str, text: str) -> None:
@@ -295,29 +306,28 @@ class Screen:
 
 
 class _Folded:
-    """What is not shown: how much there is, its begin, and its end."""
+    """What is not shown of a stream: how much there is, its begin, and its end."""
 
     def __init__(self) -> None:
         self._begin: list[str] = []
         self._begin_size = 0
         self._lines = self._chars = 0
-        self._tail: deque[tuple[str, str]] = deque()
+        self._tail: deque[str] = deque()
         self._tail_size = 0
 
-    def add(self, name: str, text: str) -> None:
+    def add(self, text: str) -> None:
         """Fold a text."""
         for line in _LINE.findall(text):
-            if self._tail and self._tail[-1][0] == name and not self._tail[-1][1].endswith("\n"):
-                self._tail[-1] = name, self._tail[-1][1] + line
+            if self._tail and not self._tail[-1].endswith("\n"):
+                self._tail[-1] += line
             else:
-                self._tail.append((name, line))
+                self._tail.append(line)
             self._tail_size += len(line)
             while len(self._tail) > TAIL_LINES or self._tail_size > _TAIL_CHARS:
-                first_name, first = self._tail.popleft()
+                first = self._tail.popleft()
                 if not self._tail:  # one line that is longer than the tail: its end stays
-                    rest = first[-_TAIL_CHARS:]
-                    first = first[: len(first) - len(rest)]
-                    self._tail.append((first_name, rest))
+                    self._tail.append(first[-_TAIL_CHARS:])
+                    first = first[:-_TAIL_CHARS]
                 self._tail_size -= len(first)
                 self._hide(first)
 
@@ -328,12 +338,13 @@ class _Folded:
             self._begin.append(text[: FOLD_CHARS - self._begin_size])
             self._begin_size += len(self._begin[-1])
 
-    def end(self) -> tuple[Fold | None, list[tuple[str, str]]]:
-        """What stays folded, if anything does, and the pieces to show behind it."""
-        tail, self._tail = list(self._tail), deque()
+    def end(self, stream: str) -> tuple[Fold | None, str]:
+        """What stays folded, if anything does, and what is shown behind it."""
+        tail = "".join(self._tail)
         if not self._chars:
             return None, tail
-        return Fold(self._lines, self._chars, without_colours("".join(self._begin))), tail
+        begin = without_colours("".join(self._begin))
+        return Fold(stream, self._lines, self._chars, begin), tail
 
 
 def _flush(file: TextIO) -> None:

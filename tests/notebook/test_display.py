@@ -227,14 +227,20 @@ def test_large_output_shows_its_begin_and_its_end(log: list[tuple[str, str]]) ->
     assert str(fold).startswith(f"{fold.lines:,} lines folded (")
 
 
-def test_lines_are_counted_over_both_streams(log: list[tuple[str, str]]) -> None:
+def test_each_stream_has_its_lines(log: list[tuple[str, str]]) -> None:
     folds: list[Fold] = []
     screen = Screen(lines=10, on_fold=folds.append)
     for number in range(100):
-        screen.output(Event(("stdout", "stderr")[number % 2], b"%d\n" % number))
+        screen.output(Event("stderr", b"%d\n" % number))
+    assert screen.folding
+    screen.output(Event("stdout", b"is shown all the same\n"))
     screen.close()
-    assert sorted(map(int, written(log).split())) == [*range(10), *range(80, 100)]
-    assert [(fold.lines, len(fold.text.split())) for fold in folds] == [(70, 70)]
+    assert written(log, "out") == "is shown all the same\n"
+    assert list(map(int, written(log, "err").split())) == [*range(10), *range(80, 100)]
+    assert [(fold.stream, fold.lines, len(fold.text.split())) for fold in folds] == [
+        ("stderr", 70, 70)
+    ]
+    assert str(folds[0]).startswith("70 lines of stderr folded (")
 
 
 def test_without_a_place_for_folds_a_line_tells_of_them(log: list[tuple[str, str]]) -> None:

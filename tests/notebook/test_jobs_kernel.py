@@ -99,7 +99,7 @@ def test_cancel_and_jobs(kernel: Kernel) -> None:
     kernel.good("job = %ecs_jobs\njob = job[-1]")
     number = kernel.value("job.number")
     (listed,) = kernel.good("%ecs_jobs").results
-    assert any(line.startswith(f"{number} ") and "running" in line for line in listed.splitlines())
+    assert any(line.split()[:1] == [number] and "running" in line for line in listed.splitlines())
     assert kernel.good(f"%ecs_jobs {number}").displays, "shows it, live"
     kernel.good(f"stopped = %ecs_jobs {number} --stop")
     kernel.wait(lambda: "cancelled" in shown[-1])

@@ -88,8 +88,8 @@ def test_it_tells_how_much_came_and_the_last_line(
 
 
 def test_a_fold_can_be_unfolded(handle: Handle) -> None:
-    show_fold(Fold(2, 8, "<a>\nbcd\n"))
-    show_fold(Fold(9, 9000, "x" * 64))
+    show_fold(Fold("stdout", 2, 8, "<a>\nbcd\n"))
+    show_fold(Fold("stdout", 9, 9000, "x" * 64))
     assert handle.shown[0]["text/plain"] == "… 2 lines folded (8 B); the result has it all …"
     assert "&lt;a&gt;\nbcd\n</pre>" in handle.shown[0]["text/html"]
     assert "the first 64 characters" in handle.shown[1]["text/html"]
