@@ -7,6 +7,7 @@ run there.
 from __future__ import annotations
 
 import os
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics
@@ -19,6 +20,7 @@ from .settings import CLIENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..journal import Journal
     from .settings import Settings
 
 __all__ = ["EcsMagics", "Workspace"]
@@ -47,6 +49,8 @@ class Workspace:
         self.choice = Choice()
         self._pinned: tuple[Key, Any] | None = None
         self._clients: dict[Key, Any] = {}
+        self._home = _working_directory()  # where a cell changes to later moves no record
+        self._journal: Journal | None = None
 
     def close(self) -> None:
         """Let go of clients and targets."""
@@ -78,6 +82,28 @@ class Workspace:
     def in_kernel(self) -> bool:
         """Whether a front end shows displays and replaces them in place."""
         return getattr(self.shell, "kernel", None) is not None
+
+    @property
+    def notebook(self) -> str:
+        """The notebook's file name, where the front end tells it; else empty."""
+        told = (
+            self.variables.get("__vsc_ipynb_file__"),  # VS Code
+            self.variables.get("PAPERMILL_INPUT_PATH"),
+            os.environ.get("JPY_SESSION_NAME"),  # jupyter_server
+        )
+        return next((PurePath(name).name for name in told if name and isinstance(name, str)), "")
+
+    def journal(self) -> Journal | None:
+        """The record of this directory's runs; None where the user wants none."""
+        from ..journal import Journal
+
+        if not self.settings.history:
+            return None
+        directory = self._home / Path(self.settings.history).expanduser()
+        now, mask = self._journal, self.settings.mask
+        if now is None or (now.directory, now.mask) != (directory, mask):
+            self._journal = Journal(directory, mask)
+        return self._journal
 
     def names(self, local_ns: Mapping[str, Any] | None) -> dict[str, Any]:
         """Variables that a line can speak of: the notebook's, and those of the calling function."""
@@ -141,6 +167,13 @@ class Workspace:
                 cure="%ecs_target CLUSTER/SERVICE:CONTAINER sets one; -t names one for one line",
             )
         return self.client(key).target(choice.address, **choice.words())
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # somebody has taken it away
+        return Path()
 
 
 def _terminal(shell: Any) -> bool:
