@@ -157,11 +157,12 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook import workspace
     from ecs_exec_magic.notebook.background import EcsJobs
     from ecs_exec_magic.notebook.finding import EcsFind
+    from ecs_exec_magic.notebook.history import EcsHistory
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
-    classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsJobs, EcsTasks, EcsSandbox)
+    classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

@@ -10,6 +10,7 @@ A run is a line when it begins and one when it ends. Both have ``v``, the versio
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from dataclasses import fields
@@ -29,6 +30,7 @@ __all__ = ["VERSION", "container_fields", "line", "records", "time_text"]
 
 VERSION = 1
 
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})Z", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -159,14 +161,18 @@ def _stored(values: object) -> Stored:
 
 def _typed(values: Mapping[str, Any], cls: type, names: str) -> dict[str, Any]:
     """Those of the named values that have the type of the class's field of that name."""
-    types = {each.name: str(each.type).partition(" | ")[0] for each in fields(cls)}
-    found = {}
+    types, found = _types_of(cls), {}
     for name in names.split():
         value = values.get(name)
         is_bool = isinstance(value, bool)
         if isinstance(value, _TYPES[types[name]]) and is_bool == (types[name] == "bool"):
             found[name] = value
     return found
+
+
+@functools.lru_cache(maxsize=8)
+def _types_of(cls: type) -> dict[str, str]:
+    return {each.name: str(each.type).partition(" | ")[0] for each in fields(cls)}
 
 
 def _text(value: object) -> str:
@@ -180,8 +186,8 @@ def time_text(moment: datetime) -> str:
 
 
 def _time(text: object) -> datetime | None:
+    match = _TIME.fullmatch(_text(text))
     try:
-        moment = datetime.strptime(_text(text), "%Y-%m-%dT%H:%M:%S.%fZ")
+        return datetime.fromisoformat(f"{match[1]}+00:00") if match else None
     except ValueError:
         return None
-    return moment.replace(tzinfo=timezone.utc)

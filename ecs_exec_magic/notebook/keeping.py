@@ -33,7 +33,7 @@ class Kept:
         self.notices: list[str] = []
         self._workspace = workspace
         self._order = order
-        self._journal = workspace.journal
+        self._journal = workspace.journal()
         self._entries: dict[str, Entry] = {}
         self._target: Any = None
         self._client: Any = None

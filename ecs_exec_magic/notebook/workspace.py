@@ -7,7 +7,7 @@ run there.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics
@@ -54,6 +54,7 @@ class Workspace:
         self.choice = Choice()
         self._pinned: tuple[Key, Any] | None = None
         self._clients: dict[Key, Any] = {}
+        self._home = _working_directory()  # where a cell changes to later moves no record
         self._journal: Journal | None = None
         self.jobs = Jobs(self)
 
@@ -106,23 +107,24 @@ class Workspace:
         return mask(text).text if self.settings.mask else text
 
     @property
+    def notebook(self) -> str:
+        """The notebook's file name, where the front end tells it; else empty."""
+        told = (
+            self.variables.get("__vsc_ipynb_file__"),  # VS Code
+            self.variables.get("PAPERMILL_INPUT_PATH"),
+            os.environ.get("JPY_SESSION_NAME"),  # jupyter_server
+        )
+        return next((PurePath(name).name for name in told if name and isinstance(name, str)), "")
+
     def journal(self) -> Journal | None:
-        """The record of this notebook's runs; None when none is kept."""
+        """The record of this directory's runs; None where the user wants none."""
         if not self.settings.history:
             return None
-        # From where the notebook is now: a cell may have changed the directory.
-        directory = Path(self.settings.history).expanduser().absolute()
-        journal = self._journal
-        if journal is None or (journal.directory, journal.mask) != (directory, self.settings.mask):
-            journal = self._journal = Journal(directory, mask=self.settings.mask)
-        return journal
-
-    @property
-    def notebook(self) -> str:
-        """Name or path of the notebook, where the front end tells it."""
-        # VS Code sets the variable, Jupyter servers the environment.
-        told = self.variables.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
-        return str(told or "")
+        directory = self._home / Path(self.settings.history).expanduser()
+        now, masked = self._journal, self.settings.mask
+        if now is None or (now.directory, now.mask) != (directory, masked):
+            self._journal = Journal(directory, masked)
+        return self._journal
 
     def names(self, local_ns: Mapping[str, Any] | None) -> dict[str, Any]:
         """Variables that a line can speak of: the notebook's, and those of the calling function."""
@@ -207,6 +209,13 @@ class Workspace:
                 "no target is set",
                 cure="%ecs_target CLUSTER/SERVICE:CONTAINER sets one; -t names one for one line",
             )
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # somebody has taken it away
+        return Path()
 
 
 def _terminal(shell: Any) -> bool:
