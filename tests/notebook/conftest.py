@@ -179,9 +179,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.fixture
-def shell(world: World, tmp_path: Path) -> Iterator[InteractiveShell]:
+def shell(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[InteractiveShell]:
+    monkeypatch.chdir(tmp_path)  # where runs are recorded
     config = Config()
-    config.EcsExec.history = str(tmp_path / "kept")
     config.HistoryManager.enabled = False
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance(config=config)

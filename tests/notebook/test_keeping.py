@@ -20,8 +20,8 @@ __all__ = ["targeted"]  # a fixture
 
 
 @pytest.fixture
-def kept(shell: Any) -> Path:
-    return Path(shell.config.EcsExec.history)
+def kept(shell: Any, tmp_path: Path) -> Path:
+    return tmp_path / ".ecs-exec"
 
 
 def records(kept: Path) -> list[Record]:
