@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .cleaning import plain
 from .masking import mask
 
 if TYPE_CHECKING:
@@ -218,7 +219,9 @@ class CommandFailed(EcsExecError):
         if self.output_shown or self.result is None:
             return lines
         for stream in ("stderr", "stdout"):
-            tail = mask(self.result.tail(5 - len(lines), stream)).text.strip().splitlines()
+            capture = getattr(self.result, f"captured_{stream}")
+            text = capture.last_lines(5 - len(lines), at_most=2000).decode("utf-8", "replace")
+            tail = mask(plain(text)).text.strip().splitlines()
             if tail:
                 tail = [line[-300:] for line in tail]
                 lines[1:1] = [f"{stream}: {tail[0]}", *(" " * 8 + line for line in tail[1:])]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .cleaning import plain
 from .errors import EcsExecError, FleetFailed, InvalidRequest
 from .masking import mask
 from .results import CommandResult, one_line
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     from .portal import Bridge
     from .runner import Method
 
+    OnResult = Callable[[str, "Outcome"], object]
+    OnNotice = Callable[[str], object]
+
 __all__ = ["Fleet", "FleetJob", "FleetResult"]
 
-_REPEATABLE = (str, bytes, bytearray, memoryview, os.PathLike)
+_REPEATABLE = (str, bytes, bytearray, memoryview, os.PathLike, list, tuple)
 
 Outcome: TypeAlias = CommandResult | EcsExecError
 
@@ -99,7 +103,7 @@ class FleetResult(Mapping[str, Outcome]):
         first = self[bad[0]]
         how = f"{type(first).__name__}: {first}"
         if isinstance(first, CommandResult):
-            last = mask(first.tail(1, "stderr")).text.strip()
+            last = mask(_last_line(first, "stderr")).text
             how = f"{first._outcome()}" + (f": {last[-200:]}" if last else "")
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         what = repr(one_line(self.command)) if self.command else "the command"
@@ -181,12 +185,17 @@ def _row(address: str, outcome: Outcome) -> dict[str, Any]:
         row["stderr_bytes"] = len(outcome.captured_stderr)
         row["seconds"] = round(outcome.duration, 3)
         stream = "stdout" if outcome.ok or not len(outcome.captured_stderr) else "stderr"
-        row["last_line"] = outcome.tail(1, stream).strip()
+        row["last_line"] = _last_line(outcome, stream)
     else:
         row["stdout_bytes"] = row["stderr_bytes"] = 0
         row["seconds"] = None
         row["last_line"] = f"{type(outcome).__name__}: {outcome}"
     return row
+
+
+def _last_line(result: CommandResult, stream: str) -> str:
+    capture = getattr(result, f"captured_{stream}")
+    return plain(capture.last_lines(1, at_most=1000).decode("utf-8", "replace")).strip()
 
 
 def _html_row(row: dict[str, Any]) -> str:
@@ -241,7 +250,7 @@ class Fleet:
         Args:
             command: as for :meth:`Target.run`.
             shell: the command is a script for this interpreter, as for :meth:`Target.script`.
-            stdin: text, bytes or a path: each container gets all of it.
+            stdin: text, bytes, a path or a list: each container gets all of it.
             timeout: seconds for each command.
             check: raise unless all of them end with exit code 0.
             max_parallel: containers at once.
@@ -266,7 +275,7 @@ class Fleet:
 
         result = watch(
             self._bridge,
-            lambda emit, _: make(lambda *both: emit(both, 0)),
+            lambda emit, _: make(lambda *both: emit(both, 0), lambda text: emit(text, 0)),
             show,
             on_tick,
         )
@@ -284,34 +293,37 @@ class Fleet:
         max_bytes: int | None = None,
         max_parallel: int = 50,
         on_result: Callable[[str, Outcome], object] | None = None,
+        on_notice: Callable[[str], object] | None = None,
         on_done: Callable[[], object] | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> RunningCommand[FleetResult]:
         """Start a command in all of them and return at once; otherwise as :meth:`run`.
 
-        ``on_result``, ``on_done`` and ``on_tick`` are called in the package's own thread.
+        What begins with ``on_`` is called in the package's own thread.
         """
         make = self._maker(
             Request.of(command, shell, stdin, timeout, method, max_bytes), max_parallel
         )
-        return RunningCommand(make(on_result), check=check, on_done=on_done, on_tick=on_tick)
+        return RunningCommand(
+            make(on_result, on_notice), check=check, on_done=on_done, on_tick=on_tick
+        )
 
     def _maker(
         self, request: Request, max_parallel: int
-    ) -> Callable[[Callable[[str, Outcome], object] | None], FleetJob]:
+    ) -> Callable[[OnResult | None, OnNotice | None], FleetJob]:
         if max_parallel < 1:
             raise InvalidRequest(f"max_parallel={max_parallel} is not possible; 1 is the least")
         if request.stdin is not None and not isinstance(request.stdin, _REPEATABLE):
             kind = type(request.stdin).__name__
             raise InvalidRequest(
                 f"stdin is {kind}, which can be read only once, and every container needs it",
-                cure="give str, bytes or a path",
+                cure="give str, bytes, a path or a list",
             )
 
-        def make(on_result: Callable[[str, Outcome], object] | None) -> FleetJob:
+        def make(on_result: OnResult | None, on_notice: OnNotice | None) -> FleetJob:
             # A request of its own for each: the mark of its output must not be known elsewhere.
             jobs = {
-                each.address: Job(self._api, _plain(each), replace(request))
+                each.address: Job(self._api, _plain(each), replace(request), on_notice=on_notice)
                 for each in self.targets
             }
             return FleetJob(jobs, request.shown(), max_parallel=max_parallel, on_result=on_result)
@@ -372,6 +384,9 @@ class FleetJob:
                     # A command whose time was up is an outcome like another exit code.
                     ended = isinstance(error.result, CommandResult) and error.result.timed_out
                     outcome = error.result if ended else error
+                except Exception as error:  # noqa: BLE001 - the others go on whatever it is
+                    outcome = EcsExecError(f"{type(error).__name__}: {error}")
+                    outcome.__cause__ = error
         self._outcomes[address] = outcome
         if self._on_result is not None:
             self._on_result(address, outcome)

@@ -25,7 +25,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .errors import BridgeError, InvalidRequest
+from .errors import BridgeError, Interrupted, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -195,7 +195,7 @@ def wait(future: concurrent.futures.Future[Any], timeout: float | None = None) -
     """
     end = None if timeout is None else time.monotonic() + timeout
     interrupted = threading.Event()
-    with _interrupt_key(interrupted.set):
+    with interrupt_key(interrupted.set):
         while not future.done() and not interrupted.is_set():
             left = _TICK if end is None else min(_TICK, end - time.monotonic())
             if left <= 0:
@@ -215,7 +215,7 @@ class ThreadBridge:
             wait(future)
         except KeyboardInterrupt:
             future.cancel()
-            raise
+            raise Interrupted("it was interrupted before a command ran") from None
         return future.result()
 
     def follow(self, work: Followed[T], show: Callable[[Any], object]) -> T:
@@ -230,7 +230,7 @@ class ThreadBridge:
         future = portal.submit(work.start(emit, gate.passed))
         future.add_done_callback(lambda _: items.put(("done", None, 0)))
         presses = 0
-        with _interrupt_key(lambda: items.put(("interrupt", None, 0))):
+        with interrupt_key(lambda: items.put(("interrupt", None, 0))):
             while True:
                 try:
                     kind, item, weight = items.get(timeout=_TICK)
@@ -308,7 +308,7 @@ class NestBridge:
             pressed = True
             loop.call_soon_threadsafe(task.cancel)
 
-        with _interrupt_key(press):
+        with interrupt_key(press):
             try:
                 return loop.run_until_complete(task)
             except asyncio.CancelledError:
@@ -333,7 +333,7 @@ class NestBridge:
             else:
                 loop.call_soon_threadsafe(lambda: loop.create_task(work.interrupt()))
 
-        with _interrupt_key(press):
+        with interrupt_key(press):
             try:
                 return loop.run_until_complete(task)
             except asyncio.CancelledError:
@@ -357,7 +357,7 @@ def bridge_named(name: str) -> Bridge:
 
 
 @contextlib.contextmanager
-def _interrupt_key(pressed: Callable[[], object]) -> Iterator[None]:
+def interrupt_key(pressed: Callable[[], object]) -> Iterator[None]:
     """Call ``pressed`` in place of raising KeyboardInterrupt anywhere.
 
     Also needed where a cell awaits: there the kernel has put a handler of its own in place, which

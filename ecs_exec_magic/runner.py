@@ -132,7 +132,7 @@ class Request:
             raise InvalidRequest("no shell is named", cure='use shell="/bin/sh", for example')
         program = words[0].rsplit("/", 1)[-1].rstrip("0123456789.")
         flag = "-c" if program.startswith(("python", "pypy")) else _SCRIPT_FLAGS.get(program)
-        if flag is not None:
+        if flag is not None and words[-1] != "-":  # which asks for the way by stdin
             return cls([*words, flag, body], stdin, timeout, method, max_bytes, script=True)
         if stdin is not None:
             raise InvalidRequest(

@@ -6,21 +6,23 @@ Knows the loop thread and how output reaches another one. Never knows how target
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import queue
+import threading
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from .errors import Interrupted
-from .portal import Gate, portal, wait
+from .errors import CommandFailed, EcsExecError, Interrupted
+from .portal import Gate, interrupt_key, portal, wait
 from .results import CommandResult, OutputEvent
 
 if TYPE_CHECKING:
-    import concurrent.futures
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
     from types import TracebackType
 
+    from .capture import Capture
     from .portal import Bridge
 
     Emit = Callable[[Any, int], object]
@@ -30,6 +32,10 @@ __all__ = ["OutputStream", "RunningCommand", "Work", "watch"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+_TELLING = 60.0  # seconds that those who are told of an end may take
+
+_PIECE = 64 * 1024
 
 TICK = 0.1
 """Seconds between two calls of ``on_tick``."""
@@ -92,7 +98,16 @@ def watch(
         elif on_tick is not None:
             on_tick()
 
-    result = bridge.follow(watched, take)
+    try:
+        result = bridge.follow(watched, take)
+    except BaseException as error:
+        so_far = watched.work.so_far() if watched.work is not None else None
+        if type(error) is KeyboardInterrupt:  # pressed until nobody waited any more
+            raise Interrupted("it was given up; what runs is ended", so_far) from None
+        if getattr(error, "result", None) is None:
+            with contextlib.suppress(AttributeError):
+                error.result = so_far  # type: ignore[attr-defined]
+        raise
     if watched.work is not None and watched.work.interrupted:
         raise Interrupted(f"{result!r}", result)
     return result
@@ -168,9 +183,9 @@ class RunningCommand(Generic[T]):
         self._check = check
         self._cancelled = False
         self._on_tick = on_tick
+        self._over = threading.Event()
         self._future: concurrent.futures.Future[T] = portal.submit(self._run())
-        if on_done is not None:
-            self._future.add_done_callback(lambda _: on_done())
+        self._future.add_done_callback(lambda _: self._told(on_done))
 
     async def _run(self) -> T:
         on_tick = self._on_tick
@@ -181,6 +196,14 @@ class RunningCommand(Generic[T]):
             self._ended = time.monotonic()
             if ticking is not None:
                 ticking.cancel()
+
+    def _told(self, on_done: Callable[[], object] | None) -> None:
+        # Whoever waits finds what on_done does done.
+        try:
+            if on_done is not None:
+                on_done()
+        finally:
+            self._over.set()
 
     def __repr__(self) -> str:
         return f"<RunningCommand {self.state}, {self.elapsed:.1f} s>"
@@ -206,11 +229,18 @@ class RunningCommand(Generic[T]):
 
     def done(self) -> bool:
         """Whether it has ended, in whatever way."""
-        return self._future.done()
+        return self._over.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end, at most ``timeout`` seconds; return whether it has come."""
-        return wait(self._future, timeout)
+        """Wait for the end, at most ``timeout`` seconds; return whether it has come.
+
+        Raises:
+            Interrupted: the interrupt key was pressed; the command runs on.
+        """
+        try:
+            return wait(self._future, timeout) and self._over.wait(_TELLING)
+        except KeyboardInterrupt:
+            raise Interrupted("the waiting was interrupted; the command runs on") from None
 
     def exception(self) -> BaseException | None:
         """What went wrong, if it has ended and something did."""
@@ -254,10 +284,20 @@ class RunningCommand(Generic[T]):
 
     async def _awaited(self) -> T:
         waiting = asyncio.wrap_future(self._future)
-        # The beat: a kernel's interrupt schedules something on this loop without waking it.
+        waiting.add_done_callback(lambda each: each.cancelled() or each.exception())
+        # In short steps: a kernel's interrupt schedules something on this loop without waking it.
         while not waiting.done():
             await asyncio.wait({waiting}, timeout=0.2)
-        return self._outcome()
+        if not self.done():
+            await asyncio.to_thread(self._over.wait, _TELLING)
+        try:
+            return self._outcome()
+        except Interrupted as error:
+            # A KeyboardInterrupt out of a task would stop the loop, and a kernel with it.
+            message = f"it was interrupted: {error}"
+            if isinstance(error.result, CommandResult):
+                raise CommandFailed(message, result=error.result) from None
+            raise EcsExecError(message, result=error.result) from None
 
     def cancel(self) -> bool:
         """Ask it to end: SIGTERM, and after 3 s the end of its session.
@@ -291,6 +331,49 @@ class RunningCommand(Generic[T]):
                 return result
         so_far: T = self._work.so_far()
         return so_far
+
+    def follow(
+        self,
+        show: Callable[[OutputEvent], object],
+        *,
+        lines: int = 50,
+        on_tick: Callable[[], object] | None = None,
+    ) -> None:
+        """Show in this thread what comes, until the command ends.
+
+        Args:
+            show: called with each piece; the events of this method have no text.
+            lines: of each stream to begin with, of those that have come already.
+            on_tick: called about ten times a second.
+
+        Raises:
+            Interrupted: the interrupt key was pressed; the command runs on.
+        """
+        seen = {}
+        for name, capture in self._captures().items():
+            begin = capture.last_lines(lines, at_most=_PIECE)
+            seen[name] = len(capture) - len(begin)
+        pressed = threading.Event()
+        with interrupt_key(pressed.set):
+            while not pressed.is_set():
+                done, more = self.done(), False
+                for name, capture in self._captures().items():
+                    data = capture.read(seen[name], _PIECE)
+                    seen[name] += len(data)
+                    if data:
+                        more = True
+                        show(OutputEvent(name, data, ""))
+                if on_tick is not None:
+                    on_tick()
+                if not more:
+                    if done:
+                        return
+                    concurrent.futures.wait({self._future}, TICK)
+        raise Interrupted("the following was interrupted; the command runs on")
+
+    def _captures(self) -> dict[str, Capture]:
+        so_far: Any = self.so_far()
+        return {name: getattr(so_far, f"captured_{name}") for name in ("stdout", "stderr")}
 
     def tail(self, n: int = 10, stream: str = "stdout") -> str:
         """The last ``n`` lines that have come."""

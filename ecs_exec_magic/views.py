@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .capture import Capture
     from .results import CommandResult
 
+from .cleaning import plain
 from .masking import mask
 
 __all__ = ["json_tree", "parse_json", "result_html", "short_address", "size"]
@@ -45,7 +46,8 @@ def result_html(result: CommandResult) -> str:
     blocks = "".join(_stream(name, capture) for name, capture in streams if len(capture))
     if blocks:
         head = f'<details><summary style="cursor:pointer">{head}</summary>{blocks}</details>'
-    return f"<div>{head}{_json_of(result)}</div>"
+    # JSON may hold half of a pair of surrogates, which no message can carry.
+    return f"<div>{head}{_json_of(result)}</div>".encode("utf-8", "replace").decode()
 
 
 def short_address(address: str) -> str:
@@ -55,7 +57,7 @@ def short_address(address: str) -> str:
 
 def _stream(name: str, capture: Capture) -> str:
     data = capture.last_lines(_SHOWN_LINES, at_most=8192)
-    text = mask(data.decode("utf-8", "replace")).text
+    text = mask(plain(data.decode("utf-8", "replace"))).text
     hidden = len(capture) - len(data)
     note = f", last {size(len(data))} of {size(len(capture))}" if hidden else ""
     return (

@@ -18,13 +18,14 @@ PACKAGE = Path(ecs_exec_magic.__file__).parent
 ROOM = "ecs_exec_magic"
 
 # Each room may import from those below it. What has no row of its own is a module at the top.
-BASE = {"errors", "results", "capture", "address", "masking", "views"}
+BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "views"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
     "address": BASE,
     "results": BASE,
     "views": BASE,
+    "cleaning": set(),
     "masking": set(),
     "journal": BASE,
     "channel": BASE,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from ..errors import InvalidRequest
-from ..results import CommandResult, OutputEvent
+from ..results import CommandResult
 from ..views import short_address
 from .jobs import BackgroundJob
 from .options import Command, Option
@@ -29,7 +29,7 @@ JOBS_LINE = Command(
     "[NUMBER ...]",
     "List, follow or end the commands that run in the background.",
     (
-        Option(("-f", "--follow"), "follow", "show a job's output here until it ends"),
+        Option(("-f", "--follow"), "follow", "show its last lines, and what comes, until it ends"),
         Option(("--interrupt",), "interrupt", "send SIGINT; the second time, end the session"),
         Option(("--stop",), "stop", "end: SIGTERM, and the end of the session 3 s later"),
         Option(("--all",), "all", "all that run, in place of numbers"),
@@ -40,8 +40,6 @@ JOBS_LINE = Command(
     """,
     takes_words=True,
 )
-
-_PIECE = 64 * 1024
 
 
 _COLUMNS = (
@@ -147,18 +145,18 @@ class EcsJobs(EcsMagics):
                 cure=f"%ecs_jobs {job.number} shows how far it is; .so_far() has what has ended",
             )
         screen = self._workspace.screen()
-        seen = {"stdout": 0, "stderr": 0}
+        progress = self._workspace.progress(screen, lambda: f"job {job.number}")
+
+        def tick() -> None:
+            screen.tick()
+            if progress is not None:
+                progress.tick()
+
         try:
-            while True:
-                done = job.done()
-                for name in seen:
-                    capture = getattr(job.so_far(), f"captured_{name}")
-                    while data := capture.read(seen[name], _PIECE):
-                        seen[name] += len(data)
-                        screen.output(OutputEvent(name, data, ""))
-                screen.tick()
-                if done:
-                    return
-                job.wait(0.1)
+            job.follow(screen.output, tick)
+            if job.state != "done":
+                screen.notice(f"job {job.number}: {job.facts()}")
         finally:
+            if progress is not None:
+                progress.end(success=True)
             screen.close()

@@ -16,8 +16,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ..cleaning import Cleaner, last_colour, safe_cut, without_colours
 from ..views import size
-from .cleaning import Cleaner, without_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ TAIL_LINES = 20
 """Lines of a folded output that are shown at its end."""
 
 _TAIL_CHARS = 4 * 1024
+_SLACK = 128  # more than the longest colour sequence, before which a cut moves
 
 # Messages to the front end: a few at once, so many a second, and two at the end. Together with one
 # of progress these are at most ten in any second.
@@ -105,6 +106,7 @@ class _Stream:
         self.cleaner = Cleaner()
         self.masker = masker
         self.folded: _Folded | None = None  # once something is not shown
+        self.coloured = False  # what is shown leaves a colour on
         self._room = limit
         self._lines_left: int | None = lines or None
 
@@ -122,7 +124,7 @@ class _Stream:
         """How many characters of a text are still shown; counts them."""
         end = len(text)
         if end > self._room:
-            end = text.rfind("\n", 0, self._room) + 1 or self._room
+            end = text.rfind("\n", 0, self._room) + 1 or safe_cut(text, self._room)
         if self._lines_left is not None:
             position, lines = 0, self._lines_left
             while lines and (found := text.find("\n", position, end)) >= 0:
@@ -247,13 +249,16 @@ class Screen:
         stream.folded.add(text)
 
     def _remember(self, text: str) -> None:
-        lines = (self._unfinished + text[-2000:]).split("\n")
+        lines = re.split(r"[\r\n]", self._unfinished + text[-2000:])
         self._unfinished = lines[-1][-1000:]
         self.last_line = next((line for line in reversed(lines) if line.strip()), self.last_line)
 
     def _queue(self, name: str, text: str) -> None:
         if not text:
             return
+        colour = last_colour(text)
+        if colour is not None:
+            self._streams[name].coloured = colour
         if self._waiting and self._waiting[-1][0] == name:
             text = self._waiting.pop()[1] + text
         self._waiting.append((name, text))
@@ -290,8 +295,7 @@ class Screen:
 
     def _reset_colours(self, *names: str) -> None:
         for name in names or self._streams:
-            if self._streams[name].cleaner.coloured:
-                self._streams[name].cleaner.coloured = False
+            if self._streams[name].coloured:
                 self._queue(name, "\x1b[0m")
 
     def _write(self, name: str, text: str) -> None:
@@ -326,8 +330,9 @@ class _Folded:
             while len(self._tail) > TAIL_LINES or self._tail_size > _TAIL_CHARS:
                 first = self._tail.popleft()
                 if not self._tail:  # one line that is longer than the tail: its end stays
-                    self._tail.append(first[-_TAIL_CHARS:])
-                    first = first[:-_TAIL_CHARS]
+                    cut = safe_cut(first, len(first) - _TAIL_CHARS + _SLACK)
+                    self._tail.append(first[cut:])
+                    first = first[:cut]
                 self._tail_size -= len(first)
                 self._hide(first)
 

@@ -11,9 +11,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..cleaning import plain
+from ..errors import CommandFailed
 from ..results import CommandResult, one_line
 from ..views import BAD, GOOD, short_address, size
-from .cleaning import Cleaner, without_colours
 from .progress import GREY, InPlace, seconds
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ _EVERY = 1.0
 """Seconds between two updates of a view."""
 
 _TAIL = 5
-_KEPT = 200
+_TAIL_BYTES = 4000
+_KEPT = 50
 _MARKS = {
     "running": ("●", "inherit"),
     "done": ("✓", GOOD),
@@ -66,11 +68,13 @@ class BackgroundJob:
         self._shown_at: object = None
         self._updated = 0.0
         self._over = False
-        self._lock = threading.Lock()
+        self._notice = ""
+        # Views are made and changed in this thread and in the package's own.
+        self._lock = threading.RLock()
 
     def begin(self, start: Callable[..., Any], *, view: bool = True) -> None:
-        """Start it; ``start(on_done=, on_tick=)`` returns the running command."""
-        self._running = start(on_done=self._ended, on_tick=self._tick)
+        """Start it; ``start`` gets hooks for its end, time and notices, and returns what runs."""
+        self._running = start(on_done=self._ended, on_tick=self._tick, on_notice=self._noticed)
         if view and self._workspace.in_kernel:
             self._view()
         if self._running.done():  # so soon that nobody knew yet what had ended
@@ -95,8 +99,8 @@ class BackgroundJob:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end, at most ``timeout`` seconds; return whether it has come."""
         done = bool(self._running.wait(timeout))
-        # From this cell, too: when a notebook runs headless nothing else reaches the view.
-        self._update()
+        if done:  # from this cell, too: headless, nothing else reaches the view
+            self._update()
         return done
 
     def result(self, timeout: float | None = None) -> Any:
@@ -133,6 +137,10 @@ class BackgroundJob:
         """The result as far as it has come; whole once it is done."""
         return self._running.so_far()
 
+    def follow(self, show: Callable[[Any], object], on_tick: Callable[[], object]) -> None:
+        """Show what comes until it ends; see :meth:`RunningCommand.follow`."""
+        self._running.follow(show, on_tick=on_tick)
+
     def tail(self, n: int = 10, stream: str = "stdout") -> str:
         """The last ``n`` lines that have come."""
         return str(self._running.tail(n, stream))
@@ -155,10 +163,12 @@ class BackgroundJob:
 
     def _view(self) -> None:
         self._shown_at = self._workspace.moment
-        place = InPlace()
-        self._views.append(place)
-        self._updated = time.monotonic()
-        place.show(*self._shown())
+        place = InPlace(self._workspace.shell.display_pub)
+        with self._lock:
+            if not place.captured:
+                self._views.append(place)
+            self._updated = time.monotonic()
+            place.show(*self._shown())
 
     def _ended(self) -> None:
         with self._lock:
@@ -172,11 +182,15 @@ class BackgroundJob:
         if self._running is not None and time.monotonic() - self._updated >= _EVERY:
             self._update()
 
+    def _noticed(self, text: str) -> None:
+        self._notice = text
+
     def _update(self) -> None:
-        self._updated = time.monotonic()
-        shown = self._shown()
-        for place in list(self._views):
-            place.show(*shown)
+        with self._lock:
+            self._updated = time.monotonic()
+            shown = self._shown()
+            for place in self._views:
+                place.show(*shown)
 
     def facts(self) -> str:
         """State, time, size and outcome in a few words."""
@@ -185,13 +199,15 @@ class BackgroundJob:
             count = len(so_far.captured_stdout) + len(so_far.captured_stderr)
             if count:
                 parts.append(size(count))
+            elif self._notice and not self.done():
+                parts.append(self._notice)
             if self.done() and so_far.exit_code is not None:
                 parts.append(f"exit code {so_far.exit_code}")
-        elif len(so_far):
+        elif so_far is not None:
             parts.append(f"{len(so_far)} ended")
         error = self.exception()
-        if error is not None and not isinstance(so_far, CommandResult):
-            parts.append(f"{type(error).__name__}: {error}")
+        if error is not None and not isinstance(error, CommandFailed):
+            parts.append(self._workspace.masked(f"{type(error).__name__}: {error}"))
         return " · ".join(parts)
 
     def _shown(self) -> tuple[str, str]:
@@ -214,8 +230,9 @@ class BackgroundJob:
         if not isinstance(so_far, CommandResult):
             return ""
         failed = self.done() and not so_far.ok and len(so_far.captured_stderr)
-        text = so_far.tail(_TAIL, "stderr" if failed else "stdout")
-        return self._workspace.masked(without_colours(Cleaner().feed(text[-4000:])))
+        capture = so_far.captured_stderr if failed else so_far.captured_stdout
+        text = capture.last_lines(_TAIL, at_most=_TAIL_BYTES).decode("utf-8", "replace")
+        return self._workspace.masked(plain(text))
 
 
 class Jobs:

@@ -6,15 +6,17 @@ Knows display handles. Never knows commands.
 from __future__ import annotations
 
 import html
+import os
 import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from IPython import display as ipython_display
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.display import publish_display_data
 
+from ..cleaning import without_colours
 from ..views import size
-from .cleaning import without_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,33 +25,46 @@ if TYPE_CHECKING:
 
 __all__ = ["GREY", "InPlace", "Progress", "seconds", "show_fold"]
 
-_display: Any = ipython_display.display  # untyped
-
 GREY = "opacity:.7;font-size:90%"
 """The style of what is said about a run: readable on light and dark pages."""
+
+_publish: Any = publish_display_data  # untyped
 
 _EVERY = 1.0
 _WIDTH = 100
 
 
 class InPlace:
-    """One place in a cell's output whose content can be replaced, and taken away."""
+    """One place in a cell's output whose content can be replaced, and taken away.
 
-    def __init__(self) -> None:
-        self._handle: Any = None
+    Args:
+        publisher: the shell's ``display_pub`` of the moment. The place stays with it: while another
+            cell captures its output, the shell's is a different one.
+    """
+
+    def __init__(self, publisher: Any) -> None:
+        self._publisher = publisher
+        self._id = ""
+
+    @property
+    def captured(self) -> bool:
+        """Whether what is shown goes into a variable (``%%capture``) and not to a front end."""
+        return isinstance(self._publisher, CapturingDisplayPublisher)
 
     def show(self, text: str, markup: str) -> None:
         """Show something, in place of what was there."""
-        bundle = {"text/plain": text, "text/html": markup}
-        if self._handle is None:
-            self._handle = _display(bundle, raw=True, display_id=True)
-        else:
-            self._handle.update(bundle, raw=True)
+        update, self._id = bool(self._id), self._id or os.urandom(16).hex()
+        self._publisher.publish(
+            data={"text/plain": text, "text/html": markup},
+            metadata={},
+            transient={"display_id": self._id},
+            update=update,
+        )
 
     def remove(self) -> None:
         """Leave an empty place: a front end cannot take a single output away."""
-        if self._handle is not None:
-            self._handle.update({"text/plain": "", "text/html": ""}, raw=True)
+        if self._id:
+            self.show("", "")
 
 
 class StatusLine:
@@ -145,7 +160,7 @@ def show_fold(fold: Fold) -> None:
         f'<details><summary style="{GREY};cursor:pointer">… {html.escape(str(fold))}</summary>'
         f'<pre style="margin:0">{html.escape(fold.text)}{more}</pre></details>'
     )
-    _display({"text/plain": f"… {fold} …", "text/html": markup}, raw=True)
+    _publish({"text/plain": f"… {fold} …", "text/html": markup})
 
 
 def seconds(count: float) -> str:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandFailed, EcsExecError, FleetFailed, Interrupted
 from ..results import CommandResult, OutputEvent
-from ..views import short_address
+from ..views import short_address, size
 from .keeping import Kept
-from .progress import InPlace, Progress, StatusLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .display import Screen
     from .jobs import BackgroundJob
+    from .progress import Progress
     from .workspace import Workspace
 
 __all__ = ["Order", "Runs"]
@@ -81,12 +81,12 @@ class Runs:
         shown: Progress | None = None
         try:
             run, where = self._prepared(order, kept)
-            shown = self._progress(screen, where)
+            shown = None if screen is None else self._workspace.progress(screen, where)
             result = run(screen, shown)
         except BaseException as error:
             failure, result = error, getattr(error, "result", None)
             if order.raises or result is None or not isinstance(error, CommandFailed):
-                _mark_shown(error, screen is not None and not self._workspace.headless)
+                self._mark_shown(error, screen)
                 raise
         finally:
             try:
@@ -102,7 +102,7 @@ class Runs:
             try:
                 result.check()
             except EcsExecError as error:
-                _mark_shown(error, screen is not None and not self._workspace.headless)
+                self._mark_shown(error, screen)
                 raise
         return result
 
@@ -112,8 +112,10 @@ class Runs:
         space, kept = self._workspace, Kept(self._workspace, order)
 
         def ended(job: BackgroundJob) -> None:
-            self._bind(order, job.so_far())
-            kept.finish(job.so_far(), job.exception(), wait=0.0)
+            error = job.exception()
+            result = job.so_far() if error is None else getattr(error, "result", None)
+            self._bind(order, result)
+            kept.finish(result, error, wait=0.0)
 
         how = {**self._how(order), "check": order.raises, "shell": order.shell}
         try:
@@ -202,7 +204,11 @@ class Runs:
     def _confirm(self, what: str) -> None:
         if self._workspace.headless:
             return
-        if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
+        try:
+            answer = input(f"{what}? [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
             raise Interrupted(f"not confirmed: {what}; --yes or %config EcsExec.confirm = False")
 
     def _parallel(self, order: Order) -> int:
@@ -216,12 +222,11 @@ class Runs:
             "method": settings.method,
         }
 
-    def _progress(self, screen: Screen | None, note: Callable[[], str]) -> Progress | None:
-        space = self._workspace
-        if screen is None or space.headless:
-            return None
-        place = InPlace() if space.in_kernel else StatusLine(screen)
-        return Progress(screen, place, after=space.settings.progress_after, note=note)
+    def _mark_shown(self, error: BaseException, screen: Screen | None) -> None:
+        """Spare the reader the same words twice: not a log, nor a cell that captures its output."""
+        captured = hasattr(sys.stderr, "getvalue")
+        if isinstance(error, (CommandFailed, FleetFailed)):
+            error.output_shown = not (screen is None or captured or self._workspace.headless)
 
     def _bind(self, order: Order, result: Any) -> None:
         for kind, name in order.names.items():
@@ -251,11 +256,6 @@ def _tell(notices: list[str]) -> None:
         sys.stderr.write(f"{notice}\n")
 
 
-def _mark_shown(error: BaseException, shown: bool) -> None:
-    if isinstance(error, (CommandFailed, FleetFailed)):
-        error.output_shown = shown
-
-
 def _show_outcome(screen: Screen, address: str, outcome: Any) -> None:
     """One container's whole output under a line of its own."""
     seen = isinstance(outcome, CommandResult)
@@ -263,10 +263,13 @@ def _show_outcome(screen: Screen, address: str, outcome: Any) -> None:
     begin = "" if screen.at_line_start else "\n"
     parts = [f"{begin}── {address} · {said}\n".encode()]
     if seen:
-        parts.append(outcome.captured_stdout.read(0, _SHOWN_BYTES))
-        # In one stream, so that each stays with its container however many there are.
-        errors = outcome.captured_stderr.read(0, _SHOWN_BYTES)
-        if parts[-1] and not parts[-1].endswith(b"\n"):
-            parts.append(b"\n")
-        parts += [b"stderr: " + line for line in errors.splitlines(keepends=True)]
+        for name, prefix in (("stdout", b""), ("stderr", b"stderr: ")):
+            capture = getattr(outcome, f"captured_{name}")
+            # In one stream, so that each stays with its container however many there are.
+            text = capture.read(0, _SHOWN_BYTES)
+            parts += [prefix + line for line in text.splitlines(keepends=True)]
+            if text and not text.endswith(b"\n"):
+                parts.append(b"\n")
+            if hidden := len(capture) - len(text):
+                parts.append(f"… {size(hidden)} more of {name}; the result has it all …\n".encode())
     screen.output(OutputEvent("stdout", b"".join(parts), ""))

@@ -61,7 +61,8 @@ class Settings(Configurable):
     ).tag(config=True)
     max_parallel = Int(50, help="Containers that --all runs a command in at once.").tag(config=True)
     confirm = Bool(
-        True, help="Ask before a command runs in several containers; never asked when headless."
+        True,
+        help="Ask before a command runs in ten containers or more; never asked when headless.",
     ).tag(config=True)
     mask = Bool(True, help="Mask what looks like a secret in all that is shown and stored.").tag(
         config=True

@@ -7,6 +7,7 @@ run there.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from ..masking import Masker, mask
 from .choice import Choice
 from .display import Screen
 from .jobs import Jobs
-from .progress import show_fold
+from .progress import InPlace, Progress, StatusLine, show_fold
 from .settings import CLIENT
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Workspace:
             return True
         kernel = getattr(self.shell, "kernel", None)
         if kernel is None:
-            return not _terminal(self.shell)
+            return not (_terminal(self.shell) and sys.stdin is not None and sys.stdin.isatty())
         return not getattr(kernel, "_allow_stdin", False)
 
     @property
@@ -101,6 +102,19 @@ class Workspace:
         if not self.in_kernel:  # a terminal scrolls by itself
             return Screen(masker=masker)
         return Screen(lines=self.settings.fold_lines, masker=masker, on_fold=show_fold)
+
+    def progress(self, screen: Screen, note: Callable[[], str]) -> Progress | None:
+        """What tells of a run that takes long; None where nobody looks."""
+        if self.headless:
+            return None
+        place: InPlace | StatusLine
+        if self.in_kernel:
+            place = InPlace(self.shell.display_pub)
+        elif sys.stderr.isatty():
+            place = StatusLine(screen)
+        else:
+            return None
+        return Progress(screen, place, after=self.settings.progress_after, note=note)
 
     def masked(self, text: str) -> str:
         """A text for showing, without what looks like a secret."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-import json
 import shlex
 import subprocess
+import tempfile
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecs_exec_magic.notebook.expand import expanded
@@ -52,7 +52,16 @@ def test_a_shell_reads_it_so(tmp_path: Path) -> None:
             {},
             "{{.State}} ${x} {y} $z {{1}} {{a b}} {{}}",
         ),
-        ("'{{n}} and'", {"n": "x"}, "'x and'"),
+        ("cat > {{n}} # it's {n}", {"n": "a b"}, "cat > 'a b' # it's {n}"),
+        ('x="$y"{{n}}.txt', {"n": "a b"}, "x=\"$y\"'a b'.txt"),
+        ("for f in {{n}}; do :; done", {"n": ["a", "b c"]}, "for f in a 'b c'; do :; done"),
+        ("x=$(cat {{n}})", {"n": "a b"}, "x=$(cat 'a b')"),
+        ("(cd {{n}} && ls)", {"n": "a b"}, "(cd 'a b' && ls)"),
+        ("cat <<< {{n}}", {"n": "a b"}, "cat <<< 'a b'"),
+        ("cat <<E > {{n}}\nbody\nE\necho {{n}}", {"n": "f"}, "cat <<E > f\nbody\nE\necho f"),
+        ("case $x in a) echo {{n}};; esac", {"n": "f"}, "case $x in a) echo f;; esac"),
+        ("echo ${x}{{n}} $((1+2)) {{n}}", {"n": "f"}, "echo ${x}f $((1+2)) f"),
+        ("awk '{print $1}' {{n}}", {"n": "f"}, "awk '{print $1}' f"),
     ],
 )
 def test_values(text: str, names: dict[str, Any], meant: str) -> None:
@@ -66,7 +75,21 @@ def test_values(text: str, names: dict[str, Any], meant: str) -> None:
         ("{{n.x}}", {"n": 1}, "AttributeError"),
         ("{{n[k]}}", {"n": {}}, "KeyError"),
         ("'{{n}}'", {"n": 1}, "stands in quotes"),
-        ('"{{n}}"', {"n": 1}, "stands in quotes"),
+        ("echo 'user {{n}} x'", {"n": 1}, "stands in quotes"),
+        ("sh -c 'echo {{n}}; true'", {"n": 1}, "stands in quotes"),
+        ('"{{n}}"', {"n": 1}, "stands in double quotes"),
+        ('echo "user={{n}}"', {"n": 1}, "stands in double quotes"),
+        ("cat <<E\n{{n}}\nE\n", {"n": 1}, "stands in a here-document"),
+        ("cat <<-'E'\n\tx\n\t{{n}}\n\tE\n", {"n": 1}, "stands in a here-document"),
+        ("ls # {{n}}", {"n": 1}, "stands in a comment"),
+        ("echo $(( {{n}} ))", {"n": 1}, "stands in an arithmetic expression"),
+        ("(( {{n}} ))", {"n": 1}, "too intricate"),
+        ("echo `ls {{n}}`", {"n": 1}, "stands in backticks"),
+        ("echo \\{{n}}", {"n": 1}, "stands behind a backslash"),
+        ("echo ${{n}}", {"n": 1}, "stands behind a"),
+        ("echo ${x:-{{n}}}", {"n": 1}, "stands in a parameter expansion"),
+        ("echo $'a\\'b' {{n}}", {"n": 1}, "too intricate"),
+        ('echo "$(case x in a) echo;; esac)" {{n}}', {"n": 1}, "too intricate"),
         ("{{n}}", {"n": None}, "NoneType is no word"),
         ("{{n}}", {"n": {}}, "dict is no word"),
         ("{{n}}", {"n": print}, "is no word"),
@@ -92,14 +115,70 @@ def test_python_gets_a_literal(value: Any) -> None:
     assert ast.literal_eval(expanded("{{v}}", {"v": value}, "/usr/bin/python3.11 -u")) == value
 
 
-@given(st.lists(st.text() | st.integers() | st.none()))
-def test_node_gets_json(value: Any) -> None:
-    assert json.loads(expanded("{{v}}", {"v": value}, "node")) == value
+@pytest.mark.parametrize(
+    "text",
+    ["print('a {{v}} b')", 'f"{{v}}"', "x = 1  # {{v}}", "abc{{v}}", '"""\n{{v}}\n"""', "'{{v}}'"],
+)
+def test_python_takes_it_as_an_expression_only(text: str) -> None:
+    with pytest.raises(ValueError, match="stands in a string, a comment or a name"):
+        expanded(text, {"v": "'+evil()+'"}, "python3")
+
+
+def test_python_in_whole() -> None:
+    text = "for x in {{many}}:\n    print('it is', x, {{ one }})  # {{.x}}\n"
+    assert expanded(text, {"many": ["a'b", 1], "one": None}, "python3") == (
+        "for x in [\"a'b\", 1]:\n    print('it is', x, None)  # {{.x}}\n"
+    )
 
 
 def test_other_interpreters_are_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match="how values are quoted for perl is not known"):
         expanded("print {{v}}", {"v": 1}, "perl")
     assert expanded("print 1", {}, "perl") == "print 1"
-    with pytest.raises(ValueError, match="cannot be written in Python"):
-        expanded("{{v}}", {"v": object()}, "python3")
+    for value in (object(), float("nan"), [Path("/x")]):
+        with pytest.raises(ValueError, match="cannot be written as a Python literal"):
+            expanded("{{v}}", {"v": value}, "python3")
+
+
+# Pieces of scripts, put together at random: whatever surrounds a field, its value must not run.
+PIECES = (
+    "{{n}}", "{{n}}", "'", '"', "`", "$", "$(", ")", "(", "((", "$((", "))", "${x", "${x:-", "}",
+    "\\", "#", " #", "\n", "\n", " ", " ", ";", "<<E", "<<'E'", "\nE\n", "<<<", "echo ", "case ",
+    " in a) ", ";; esac", "x=", "|cat", "&&", ">/dev/null", "$'", "a", "b", ":", "!", "[ ", " ]",
+)  # fmt: skip
+CANARIES = (
+    "$(touch canary)", "`touch canary`", "'; touch canary; '", '"; touch canary; "',
+    "; touch canary #",
+    "\ntouch canary\n", "\nE\ntouch canary\n", "a[$(touch canary)0]", "\\", "'", ")touch canary(",
+    "})); touch canary; ((", "*/touch canary",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("program", ["sh", "bash"])
+@settings(max_examples=600, deadline=None)
+@given(
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=14)
+    .map("".join)
+    .filter(lambda text: "{{n}}" in text),
+    st.sampled_from(CANARIES),
+)
+@example("(true)#it's\necho '{{n}}'", "'; touch canary; '")
+@example("$(true)#it's {{n}}'\n{{n}}", "; touch canary")
+def test_no_value_ever_runs(program: str, text: str, canary: str) -> None:
+    try:
+        command = expanded(text, {"n": canary}, program)
+    except ValueError:
+        return
+    # What runs with a harmless value may run; a command that a shell refuses runs nothing.
+    with tempfile.TemporaryDirectory() as place:
+        subprocess.run(
+            [program, "-c", command],
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=20,
+            env={"PATH": "/usr/bin:/bin"},
+            check=False,
+        )
+        assert not (Path(place) / "canary").exists(), command

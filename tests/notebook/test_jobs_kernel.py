@@ -111,13 +111,14 @@ def test_following_a_job(kernel: Kernel) -> None:
     kernel.good(f"job = %ecs_exec --bg sh -c '{STEPS}'")
     cell = kernel.good("%ecs_jobs {job.number} --follow")
     assert cell.stdout == "step 1\nstep 2\nstep 3\n"
+    assert cell.stderr == ""
     kernel.good(f'job = %ecs_exec --bg --no-raise sh -c "{LOOP}"')
     cell = kernel.send("%ecs_jobs {job.number} -f")
     kernel.wait(lambda: "begun" in cell.stdout)
     kernel.interrupt()
     kernel.wait(lambda: cell.done)
     assert cell.error is not None
-    assert cell.error[0] == "KeyboardInterrupt"
+    assert cell.error[0] == "Interrupted"
     assert kernel.value("job.done()") == "False"
     kernel.good("job.cancel(); job.result()")
 

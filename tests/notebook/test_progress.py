@@ -21,31 +21,27 @@ class Clock:
         return self.now
 
 
-class Handle:
-    """Stands in for IPython's display, and remembers what it was given."""
+class Publisher:
+    """Stands in for a shell's, and remembers what it was given."""
 
     def __init__(self) -> None:
         self.shown: list[dict[str, str]] = []
+        self.places: set[str] = set()
 
-    def __call__(self, bundle: dict[str, str], **how: Any) -> Handle:
-        assert how["raw"]
-        self.shown.append(bundle)
-        return self
-
-    def update(self, bundle: dict[str, str], **how: Any) -> None:
-        self(bundle, **how)
+    def publish(self, *, data: dict[str, str], transient: Any, update: bool, **how: Any) -> None:
+        assert update == (transient["display_id"] in self.places)
+        self.places.add(transient["display_id"])
+        self.shown.append(data)
 
 
 @pytest.fixture
-def handle(monkeypatch: pytest.MonkeyPatch) -> Handle:
-    handle = Handle()
-    monkeypatch.setattr(progress, "_display", handle)
-    return handle
+def handle() -> Publisher:
+    return Publisher()
 
 
-def test_it_comes_late_and_once_a_second_and_goes(handle: Handle) -> None:
+def test_it_comes_late_and_once_a_second_and_goes(handle: Publisher) -> None:
     clock, screen = Clock(), Screen()
-    shown = Progress(screen, InPlace(), after=2.0, note=lambda: "c/t:n", clock=clock)
+    shown = Progress(screen, InPlace(handle), after=2.0, note=lambda: "c/t:n", clock=clock)
     for _ in range(40):
         clock.now += 0.125
         shown.tick()
@@ -56,24 +52,24 @@ def test_it_comes_late_and_once_a_second_and_goes(handle: Handle) -> None:
     assert handle.shown[-1] == {"text/plain": "", "text/html": ""}
 
 
-def test_what_is_over_before_leaves_no_trace(handle: Handle) -> None:
+def test_what_is_over_before_leaves_no_trace(handle: Publisher) -> None:
     clock = Clock()
-    shown = Progress(Screen(), InPlace(), after=2.0, clock=clock)
+    shown = Progress(Screen(), InPlace(handle), after=2.0, clock=clock)
     clock.now = 1.9
     shown.tick()
     shown.end(success=True)
     shown.end(success=False)
-    never = Progress(Screen(), InPlace(), after=-1, clock=clock)
+    never = Progress(Screen(), InPlace(handle), after=-1, clock=clock)
     clock.now = 1000.0
     never.tick()
     assert handle.shown == []
 
 
 def test_it_tells_how_much_came_and_the_last_line(
-    handle: Handle, capsys: pytest.CaptureFixture[str]
+    handle: Publisher, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock, screen = Clock(), Screen(lines=1)
-    shown = Progress(screen, InPlace(), after=0, clock=clock)
+    shown = Progress(screen, InPlace(handle), after=0, clock=clock)
     screen.output(Event("stdout", b"one\n\x1b[31m<two>\x1b[0m\n\n" + b"\n" * 30))
     clock.now = 61
     shown.tick()
@@ -87,12 +83,14 @@ def test_it_tells_how_much_came_and_the_last_line(
     assert handle.shown[-1]["text/plain"] == "ended after 1 min 1 s"
 
 
-def test_a_fold_can_be_unfolded(handle: Handle) -> None:
+def test_a_fold_can_be_unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr(progress, "_publish", shown.append)
     show_fold(Fold("stdout", 2, 8, "<a>\nbcd\n"))
     show_fold(Fold("stdout", 9, 9000, "x" * 64))
-    assert handle.shown[0]["text/plain"] == "… 2 lines folded (8 B); the result has it all …"
-    assert "&lt;a&gt;\nbcd\n</pre>" in handle.shown[0]["text/html"]
-    assert "the first 64 characters" in handle.shown[1]["text/html"]
+    assert shown[0]["text/plain"] == "… 2 lines folded (8 B); the result has it all …"
+    assert "&lt;a&gt;\nbcd\n</pre>" in shown[0]["text/html"]
+    assert "the first 64 characters" in shown[1]["text/html"]
 
 
 class Terminal(io.StringIO):

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Cleaner", "without_colours"]
+__all__ = ["Cleaner", "last_colour", "plain", "safe_cut", "without_colours"]
 
 # ESC and C1 controls begin sequences; the other controls stand alone. TAB, LF, CR and BS stay:
 # every front end renders them.
 _SPECIAL = re.compile("[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_STRING_END = re.compile("[\x07\x1b\x9c]")
+# A string that no terminator ends is ended by the line: better a title on the screen than a log
+# that disappears behind half a character.
+_STRING_END = re.compile("[\x07\x0a\x18\x1a\x1b\x9c]")
 _CSI_BODY = re.compile("[\x20-\x3f]*")
 _SGR = re.compile(r"[0-9;:]*$")
-_SGR_RESET = re.compile(r"[0;:]*$")
 _SGR_LONGEST = 64
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_COLOUR = re.compile(r"\x1b\[([0-9;:]*)m")
+_RESET = re.compile(r"[0;:]*$")
 
 
 class Cleaner:
@@ -29,8 +31,6 @@ class Cleaner:
     def __init__(self) -> None:
         self._state = "text"
         self._body = ""
-        self.coloured = False
-        """Whether a colour is on, which somebody must turn off in the end."""
 
     def feed(self, text: str) -> str:
         """Return the text without its control sequences; unfinished ones are held back."""
@@ -48,15 +48,9 @@ class Cleaner:
             out.append(text[position:])
             return len(text)
         out.append(text[position : match.start()])
-        self._state = {
-            "\x1b": "escape",
-            "\x9b": "csi",
-            "\x90": "string",
-            "\x98": "string",
-            "\x9d": "string",
-            "\x9e": "string",
-            "\x9f": "string",
-        }.get(match[0], "text")
+        # The C1 controls that begin strings do so hardly ever: as characters of text they are what
+        # became of a quotation mark that was encoded twice.
+        self._state = {"\x1b": "escape", "\x9b": "csi"}.get(match[0], "text")
         return match.end()
 
     def _in_escape(self, text: str, position: int, out: list[str]) -> int:
@@ -87,7 +81,6 @@ class Cleaner:
             return match.end()  # broken off: the character counts for itself
         if final == "m" and len(body) <= _SGR_LONGEST and _SGR.match(body):
             out.append(f"\x1b[{body}m")
-            self.coloured = not _SGR_RESET.match(body)
         return match.end() + 1
 
     def _in_string(self, text: str, position: int, out: list[str]) -> int:
@@ -95,7 +88,7 @@ class Cleaner:
         if match is None:
             return len(text)
         self._state = "string_escape" if match[0] == "\x1b" else "text"
-        return match.end()
+        return match.start() if match[0] == "\n" else match.end()
 
     def _in_string_escape(self, text: str, position: int, out: list[str]) -> int:
         if text[position] == "\\":
@@ -108,3 +101,26 @@ class Cleaner:
 def without_colours(text: str) -> str:
     """Clean text without its colours as well, for places that do not render them."""
     return _COLOUR.sub("", text)
+
+
+def plain(text: str) -> str:
+    """A whole text without any control sequence."""
+    return without_colours(Cleaner().feed(text))
+
+
+def last_colour(text: str) -> bool | None:
+    """Whether clean text leaves a colour on; None when it says nothing of colours."""
+    if "\x1b" not in text:
+        return None
+    found = _COLOUR.findall(text)
+    return not _RESET.match(found[-1]) if found else None
+
+
+def safe_cut(text: str, at: int) -> int:
+    """The last place up to ``at`` where clean text can be cut without breaking a colour in two."""
+    begin = text.rfind("\x1b", max(0, at - _SGR_LONGEST - 3), at)
+    if begin >= 0:
+        match = _COLOUR.match(text, begin)
+        if match is not None and match.end() > at:
+            return begin
+    return at
