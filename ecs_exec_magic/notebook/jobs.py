@@ -194,14 +194,16 @@ class BackgroundJob:
 
     def facts(self) -> str:
         """State, time, size and outcome in a few words."""
+        # Not by done(), which is true only when those who are told of the end know of it.
+        ended = self.state != "running"
         so_far, parts = self.so_far(), [self.state, seconds(self.elapsed)]
         if isinstance(so_far, CommandResult):
             count = len(so_far.captured_stdout) + len(so_far.captured_stderr)
             if count:
                 parts.append(size(count))
-            elif self._notice and not self.done():
+            elif self._notice and not ended:
                 parts.append(self._notice)
-            if self.done() and so_far.exit_code is not None:
+            if ended and so_far.exit_code is not None:
                 parts.append(f"exit code {so_far.exit_code}")
         elif so_far is not None:
             parts.append(f"{len(so_far)} ended")
@@ -229,7 +231,7 @@ class BackgroundJob:
         so_far = self.so_far()
         if not isinstance(so_far, CommandResult):
             return ""
-        failed = self.done() and not so_far.ok and len(so_far.captured_stderr)
+        failed = self.state != "running" and not so_far.ok and len(so_far.captured_stderr)
         capture = so_far.captured_stderr if failed else so_far.captured_stdout
         text = capture.last_lines(_TAIL, at_most=_TAIL_BYTES).decode("utf-8", "replace")
         return self._workspace.masked(plain(text))

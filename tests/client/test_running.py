@@ -13,7 +13,9 @@ import pytest
 
 import ecs_exec_magic as ecs
 from ecs_exec_magic.client import Target
+from ecs_exec_magic.portal import ThreadBridge
 from ecs_exec_magic.results import OutputEvent
+from ecs_exec_magic.running import watch
 from ecs_exec_magic.sandbox import Sandbox
 
 from .conftest import wait_until
@@ -126,6 +128,56 @@ def test_the_interrupt_key_ends_the_waiting_only(target: Target) -> None:
         running.result()
     assert time.monotonic() - began < 1.9
     assert running.result().stdout == "whole\n"
+
+
+class Deaf:
+    """Work that nothing ends but its cancellation."""
+
+    def __init__(self) -> None:
+        self.presses = 0
+
+    async def run(self) -> str:
+        await asyncio.sleep(60)
+        return "never"
+
+    async def interrupt(self) -> None:
+        self.presses += 1
+
+    async def stop(self) -> None: ...
+
+    @property
+    def interrupted(self) -> bool:
+        return self.presses > 0
+
+    def so_far(self) -> str:
+        return "what came"
+
+
+def test_a_third_interrupt_gives_up_and_keeps_what_came() -> None:
+    work = Deaf()
+    reminders: list[str] = []
+
+    def press() -> None:
+        for _ in range(3):
+            time.sleep(0.4)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    with pytest.raises(ecs.Interrupted) as caught:
+        watch(ThreadBridge(), lambda emit, gate: work, reminders.append)
+    pressing.join()
+    assert caught.value.result == "what came"
+    assert work.presses == 2
+
+
+def test_what_breaks_the_showing_keeps_what_came(target: Target) -> None:
+    def show(event: OutputEvent) -> None:
+        raise RuntimeError("no screen")
+
+    with pytest.raises(RuntimeError, match="no screen") as caught:
+        target.run("echo begun; sleep 60", on_output=show)
+    assert caught.value.result.stdout == "begun\n"  # type: ignore[attr-defined]
 
 
 def test_a_script_in_the_background(target: Target) -> None:

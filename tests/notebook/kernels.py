@@ -31,7 +31,7 @@ class Cell:
     streams: list[tuple[str, str]] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
     displays: dict[str, list[str]] = field(default_factory=dict)
-    messages: list[tuple[float, str]] = field(default_factory=list)
+    messages: list[tuple[float, str]] = field(default_factory=list, repr=False)
     error: tuple[str, str] | None = None
     traceback: str = ""
     idle: bool = False
@@ -81,7 +81,8 @@ class Kernel:
         end = time.monotonic() + seconds
         while not until():
             if time.monotonic() > end:
-                raise AssertionError(f"not so after {seconds} s: {self._cells.values()}")
+                last = [repr(cell)[:1500] for cell in list(self._cells.values())[-3:]]
+                raise AssertionError(f"not so after {seconds} s; the last cells: {last}")
             self._take(self._client.get_iopub_msg, self._published)
             self._take(self._client.get_shell_msg, self._replied)
 

@@ -92,6 +92,53 @@ def test_its_failure_comes_with_its_result(kernel: Kernel) -> None:
     assert "4" in cell.results
 
 
+def test_an_interrupted_job_that_is_awaited_leaves_the_kernel_alive(kernel: Kernel) -> None:
+    """A KeyboardInterrupt out of a task would stop the kernel's loop."""
+    body = "trap 'echo got; exit 130' INT; echo begun; while :; do sleep 0.1; done"
+    cell = kernel.good(f"%%ecs_shell --bg\n{body}")
+    (shown,) = cell.displays.values()
+    kernel.wait(lambda: "│ begun" in shown[-1])
+    cell = kernel.good(
+        "import asyncio\n"
+        "job = %ecs_jobs\n"
+        "job = job[-1]\n"
+        "job.interrupt()\n"
+        "(error,) = await asyncio.gather(job, return_exceptions=True)\n"
+        "type(error).__name__, error.result.stdout, job.state"
+    )
+    assert cell.results[-1] == "('CommandFailed', 'begun\\ngot\\n', 'interrupted')"
+    assert kernel.good("%ecs_exec echo alive").stdout == "alive\n"
+
+
+def test_a_capturing_cell_takes_no_views_of_others(kernel: Kernel) -> None:
+    first = kernel.good("job = %ecs_exec --bg sh -c 'sleep 1; echo late'")
+    (shown,) = first.displays.values()
+    kernel.good("%%capture caught\nimport time; time.sleep(2.5); print('mine')")
+    kernel.wait(lambda: "· done" in shown[-1])
+    assert "late" in shown[-1]
+    assert kernel.value("caught.stdout, len(caught.outputs)") == "('mine\\n', 0)"
+    cell = kernel.run("%%capture caught\n%ecs_exec sh -c 'echo why >&2; exit 3'")
+    assert "stderr: why" in cell.traceback, "the reader has not seen it yet"
+
+
+def test_a_job_that_cannot_start_says_why(kernel: Kernel) -> None:
+    kernel.good("r = 'old'")
+    cell = kernel.run("%ecs_exec --bg -o r -t demo/nothing-like-it:x true")
+    assert cell.error is not None
+    assert cell.error[0] == "TargetNotFound"
+    assert cell.displays == {}
+    assert kernel.value("r") == "None"
+
+
+def test_a_job_that_waits_for_a_place_says_so(kernel: Kernel) -> None:
+    for _ in range(2):
+        kernel.good("%ecs_exec --bg --quiet sleep 6")
+    third = kernel.good("%ecs_exec --bg true")
+    (shown,) = third.displays.values()
+    kernel.wait(lambda: "waiting" in shown[-1])
+    kernel.wait(lambda: "· done" in shown[-1], 20)
+
+
 def test_cancel_and_jobs(kernel: Kernel) -> None:
     cell = kernel.good(f"%%ecs_shell --bg --no-raise -o r\n{LOOP}")
     (shown,) = cell.displays.values()
