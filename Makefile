@@ -11,7 +11,7 @@ help:
 	@echo "make demo   run the quickstart notebook against a practice cluster"
 	@echo "make lab    open it in JupyterLab, with the practice cluster up"
 	@echo "make test   style, types and all tests"
-	@echo "make test-matrix   the kernel-level tests on what hosted notebooks ship; one: SETS=colab"
+	@echo "make test-matrix  the kernel-level tests on what hosted notebooks ship; SETS=colab: on that"
 	@echo "make bench  measure"
 
 $(BIN)/.lab: pyproject.toml setup.cfg

@@ -16,12 +16,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import weakref
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import ContainerRef
 from .aws import ports
-from .aws.api import AwsApi
+from .aws.api import AwsApi, end_threads
 from .aws.targets import Found, find
 from .errors import Interrupted, InvalidRequest
 from .portal import Gate, bridge_named, portal
@@ -42,6 +43,8 @@ T = TypeVar("T")
 
 _SCRIPT_FLAGS = {"perl": "-e", "ruby": "-e", "node": "-e", "nodejs": "-e", "lua": "-e"}
 _SCRIPT_FLAGS |= dict.fromkeys(("sh", "bash", "dash", "ash", "ksh", "zsh", "mksh"), "-c")
+
+_open: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 def connect(
@@ -83,9 +86,19 @@ class Client:
         self._bridge_name = bridge
         self._bridge = bridge_named(bridge)
         portal.at_stop(settle)
+        _open.add(self)
 
     def __repr__(self) -> str:
         return f"<Client of {self._api!r}, bridge={self._bridge_name!r}>"
+
+    def close(self) -> None:
+        """Let go of the threads of this package, unless another client is open or something runs.
+
+        The client stays usable: its next call starts them again.
+        """
+        _open.discard(self)
+        if not _open and portal.rest():
+            end_threads()
 
     def target(
         self,
@@ -142,9 +155,11 @@ class Client:
 
     async def _awaited(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await a coroutine of ours from the caller's loop, whichever that is."""
+        future: asyncio.Future[T]
         if self._bridge_name == "nest":
-            return await coroutine
-        future = asyncio.wrap_future(portal.submit(coroutine))
+            future = asyncio.ensure_future(coroutine)
+        else:
+            future = asyncio.wrap_future(portal.submit(coroutine))
         try:
             while True:
                 # The kernel's interrupt only schedules something on this loop and does not wake

@@ -126,7 +126,8 @@ class VersionSet:
         for suite in ET.parse(report).getroot().iter("testsuite"):
             counts = {kind: number + int(suite.get(kind, 0)) for kind, number in counts.items()}
         passed = counts.pop("tests") - sum(counts.values())
-        verdict = [f"{passed} passed", *(f"{n} {kind}" for kind, n in counts.items() if n)]
+        named = zip(("failed", "broken", "skipped"), counts.values(), strict=True)
+        verdict = [f"{passed} passed", *(f"{count} {word}" for word, count in named if count)]
         return fine and passed > 0, ", ".join(verdict)
 
     def versions(self) -> tuple[str, ...]:
