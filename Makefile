@@ -5,12 +5,13 @@ BIN = $(VENV)/bin
 # Another environment that happens to be active is not the one that is used here.
 unexport VIRTUAL_ENV
 
-.PHONY: help demo lab test lint bench clean
+.PHONY: help demo lab test test-matrix lint bench clean
 
 help:
 	@echo "make demo   run the quickstart notebook against a practice cluster"
 	@echo "make lab    open it in JupyterLab, with the practice cluster up"
 	@echo "make test   style, types and all tests"
+	@echo "make test-matrix  the kernel-level tests on what hosted notebooks ship; SETS=colab: on that"
 	@echo "make bench  measure"
 
 $(BIN)/.lab: pyproject.toml setup.cfg
@@ -36,8 +37,12 @@ lint: $(BIN)/.dev
 test: lint
 	$(BIN)/pytest -n auto --dist loadfile
 
+# Each set of tests/matrix/ has an environment of its own in .venv-matrix.
+test-matrix:
+	$(PYTHON) -m tests.matrix $(SETS)
+
 bench: $(BIN)/.dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-matrix build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

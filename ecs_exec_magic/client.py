@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .aws import listing, profiles
-from .aws.api import AwsApi
+from .aws.api import AwsApi, end_threads
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
 from .fleet import Fleet, FleetResult
@@ -47,6 +48,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_open: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 def connect(
@@ -94,6 +97,7 @@ class Client:
         self._caller: concurrent.futures.Future[dict[str, Any]] | None = None
         self._unattended: Client | None = None
         portal.at_stop(settle)
+        _open.add(self)
 
     def __repr__(self) -> str:
         return f"<Client of {self._api!r}, bridge={self._bridge_name!r}>"
@@ -109,6 +113,17 @@ class Client:
         with contextlib.suppress(Exception, asyncio.CancelledError):
             return str(self._caller.result(wait)["Arn"])
         return ""
+
+    def close(self) -> None:
+        """Let go of the threads of this package, unless another client is open or something runs.
+
+        The client stays usable: its next call starts them again.
+        """
+        _open.discard(self)
+        if self._unattended is not None:
+            _open.discard(self._unattended)
+        if not _open and portal.rest():
+            end_threads()
 
     def target(
         self,
@@ -270,9 +285,11 @@ class Client:
 
     async def _awaited(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await a coroutine of ours from the caller's loop, whichever that is."""
+        future: asyncio.Future[T]
         if self._bridge_name == "nest":
-            return await coroutine
-        future = asyncio.wrap_future(portal.submit(coroutine))
+            future = asyncio.ensure_future(coroutine)
+        else:
+            future = asyncio.wrap_future(portal.submit(coroutine))
         try:
             while True:
                 # The kernel's interrupt only schedules something on this loop and does not wake

@@ -87,6 +87,7 @@ class Portal:
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._at_exit: list[Callable[[], Coroutine[Any, Any, Any]]] = []
+        self._submitted: set[concurrent.futures.Future[Any]] = set()
 
     def __repr__(self) -> str:
         return f"<Portal {'running' if self._loop else 'idle'}>"
@@ -112,12 +113,22 @@ class Portal:
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Start a coroutine on the loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop())
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop())
+        self._submitted.add(future)
+        future.add_done_callback(self._submitted.discard)
+        return future
 
     def at_stop(self, finish: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Have ``finish()`` awaited on the loop before it stops; it should be quick."""
         if finish not in self._at_exit:
             self._at_exit.append(finish)
+
+    def rest(self) -> bool:
+        """Stop the loop and its thread if nothing runs on it; returns whether they are stopped."""
+        if self._submitted:
+            return False
+        self.stop()
+        return True
 
     def stop(self, timeout: float = 8.0) -> None:
         """Stop the loop and its thread; the next use starts new ones."""
@@ -138,6 +149,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
 

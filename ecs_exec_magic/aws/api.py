@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import boto3
 
-__all__ = ["AwsApi"]
+__all__ = ["AwsApi", "end_threads"]
 
 _T = TypeVar("_T")
 
@@ -57,6 +57,15 @@ def _executor() -> concurrent.futures.ThreadPoolExecutor:
             threads = concurrent.futures.ThreadPoolExecutor(_THREADS, "ecs-exec-aws")
             _pool = (os.getpid(), threads)
         return _pool[1]
+
+
+def end_threads() -> None:
+    """End the threads for boto3 once they have nothing to do; the next call starts new ones."""
+    global _pool
+    with _pool_lock:
+        ending, _pool = _pool, None
+    if ending is not None and ending[0] == os.getpid():
+        ending[1].shutdown(wait=False)
 
 
 class AwsApi:

@@ -21,8 +21,9 @@ from .leftovers import Home
 from .local import LocalPod
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
     from pathlib import Path
+    from typing import Any
 
     from .containers import Backend
     from .image import Layout
@@ -167,10 +168,20 @@ def _try(runtime: Runtime) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         try:
-            pool.submit(asyncio.run, attempt()).result()
+            pool.submit(_run_apart, attempt()).result()
         except (StartError, OSError, asyncio.TimeoutError) as error:
             reason = (str(error).strip() or "no answer in time").splitlines()[-1]
             raise SandboxUnavailable(f"{runtime.name} does not work here: {reason}") from None
+
+
+def _run_apart(work: Coroutine[Any, Any, None]) -> None:
+    """What ``asyncio.run`` does, which leaves its loop open wherever nest_asyncio was applied."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
 
 
 def _ignore(_name: str, _what: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecs_exec_magic.notebook.magics import EcsExec
+
+
+# jupyter_client 7 makes a loop for its blocking calls, and never closes that or its socket pair.
+LEFT_OPEN = (
+    "unclosed event loop",
+    r"unclosed <socket\.socket fd=\d+, family=(1|AddressFamily\.AF_UNIX), [^>]*proto=0>",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if int(version("jupyter_client").split(".")[0]) < 8:
+        for text in LEFT_OPEN:
+            config.addinivalue_line("filterwarnings", f"ignore:{text}:ResourceWarning")
 
 
 @dataclass(frozen=True)

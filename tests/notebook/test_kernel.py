@@ -26,6 +26,8 @@ from .kernels import Kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.kernel
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "notebooks" / "01_quickstart.ipynb"
 BRIDGES = ("thread", "nest")

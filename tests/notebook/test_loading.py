@@ -6,6 +6,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.kernel
+
 SCRIPT = """
 import json, sys, threading
 from IPython.core.interactiveshell import InteractiveShell

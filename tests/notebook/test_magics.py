@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .conftest import World
 
 
+pytestmark = pytest.mark.kernel
+
+
 def run(shell: Any, cell: str) -> Any:
     """Run a cell as a notebook does; raise what it raised."""
     with capture_output():

@@ -197,6 +197,23 @@ def test_only_values_are_expanded() -> None:
     assert seen == ["{x}"]
 
 
+@pytest.mark.parametrize("command", [EXEC_LINE, SHELL_CELL, TARGET_LINE])
+def test_every_value_can_come_from_the_notebook(command: Command) -> None:
+    """A parameters cell of papermill must reach each of them."""
+    for option in (each for each in command.options if each.metavar):
+        for sample in ("some", "7"):
+            try:
+                wanted = option.convert(sample)
+            except ValueError:
+                continue
+            for flag in option.flags:
+                parsed = command.parse(f"{flag} {{v}}", lambda _, text=sample: text)  # type: ignore[misc]
+                assert parsed[option.dest] == wanted, flag
+            break
+        else:
+            raise AssertionError(f"no sample is good for {option.name}")
+
+
 def test_a_failing_expansion_is_not_silent() -> None:
     def expand(text: str) -> str:
         raise NameError("name 'x' is not defined")

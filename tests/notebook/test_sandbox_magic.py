@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
 
+pytestmark = pytest.mark.kernel
+
 PRACTICE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4670", "AWS_REGION": "us-east-1"}
 
 

@@ -1,0 +1,445 @@
+"""Cells of real kernels beside each other, interrupted, loaded anew; notebooks run by commands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+
+import ecs_exec_magic
+from ecs_exec_magic import sandbox
+
+from ..runtimes import WITHOUT_ENGINE
+from .kernels import Cell, Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.kernel
+
+BRIDGES = ("thread", "nest")
+PLAIN = ""
+AWAITING = "import asyncio\nawait asyncio.sleep(0)\n"
+
+
+class Subshell:
+    """A second line of execution in a kernel, which ipykernel 7 has and ipykernel 6 has not."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._client: Any = kernel._client
+        session = self._client.session
+        self._client.control_channel.send(session.msg("create_subshell_request"))
+        self._id = self._client.get_control_msg(timeout=20)["content"]["subshell_id"]
+
+    @staticmethod
+    def possible(kernel: Kernel) -> bool:
+        client: Any = kernel._client
+        about = client.kernel_info(reply=True, timeout=20)["content"]
+        return "kernel subshells" in about.get("supported_features", ())
+
+    def send(self, source: str) -> Cell:
+        # Without history, of which IPython 8 keeps only one line of execution.
+        content = {"code": source, "silent": False, "store_history": False, "allow_stdin": False}
+        message = self._client.session.msg("execute_request", content)
+        message["header"]["subshell_id"] = self._id
+        cell = Cell(source)
+        self._kernel._cells[message["header"]["msg_id"]] = cell
+        self._client.shell_channel.send(message)
+        return cell
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    with sandbox.start(pace="fast", runtime=WITHOUT_ENGINE) as cluster:
+        yield dict(cluster.environment)
+
+
+@pytest.fixture(scope="module")
+def started(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Kernel]]:
+    running: dict[str, Kernel] = {}
+
+    def get(bridge: str) -> Kernel:
+        if bridge not in running:
+            kernel = Kernel(environment, str(tmp_path_factory.mktemp("ipython")))
+            running[bridge] = kernel
+            kernel.good("%load_ext ecs_exec_magic")
+            kernel.good(f"%config EcsExec.bridge = {bridge!r}")
+        return running[bridge]
+
+    try:
+        yield get
+    finally:
+        for kernel in running.values():
+            kernel.close()
+
+
+@pytest.fixture(params=BRIDGES)
+def kernel(request: pytest.FixtureRequest, started: Callable[[str], Kernel]) -> Kernel:
+    kernel = started(request.param)
+    kernel.good("%ecs_target demo/web:nginx")
+    return kernel
+
+
+@pytest.fixture
+def aws(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The practice cluster for this process, too."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def fresh(environment: dict[str, str], tmp_path: Path) -> Iterator[Kernel]:
+    """A kernel that has loaded nothing."""
+    kernel = Kernel(environment, str(tmp_path / "ipython"))
+    try:
+        yield kernel
+    finally:
+        kernel.close()
+
+
+def test_the_kernel_has_the_versions_that_are_tested(kernel: Kernel) -> None:
+    names = ("ipykernel", "ipython", "ipywidgets", "traitlets")
+    kernel.good("from importlib.metadata import version")
+    assert kernel.value(f"[version(n) for n in {names}]") == repr([version(n) for n in names])
+    # ipykernel is the kernel, whichever version is found in site-packages.
+    assert kernel.value("__import__('ipykernel').__version__") == repr(version("ipykernel"))
+    assert kernel.value("__import__('IPython').__version__") == repr(version("ipython"))
+
+
+@pytest.mark.parametrize("magic", ["%ecs_exec", "%%ecs_shell", "%ecs_target"])
+def test_a_question_mark_shows_the_help(kernel: Kernel, magic: str) -> None:
+    shown = kernel.good(
+        f"get_ipython().run_line_magic('pinfo', {magic!r})\n"
+        "print(get_ipython().payload_manager.read_payload()[-1]['data']['text/plain'])"
+    ).stdout
+    assert f"{magic} [OPTIONS]" in shown
+    assert "--container NAME" in shown
+
+
+# -- which cell gets what ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [PLAIN, AWAITING])
+def test_a_queued_cell_gets_nothing_of_the_one_before(kernel: Kernel, before: str) -> None:
+    """Both streams end without a newline, at the very end."""
+    script = "for n in 1 2 3; do echo out $n; echo err $n >&2; sleep 0.1; done"
+    first = kernel.send(f"{before}r = %ecs_exec sh -c '{script}; printf o; printf e >&2'")
+    second = kernel.send("print('mine')")
+    third = kernel.send("%ecs_exec --no-raise sh -c 'echo third; echo wrong >&2; exit 3'")
+    kernel.wait(lambda: first.done and second.done and third.done)
+    assert first.stdout == "out 1\nout 2\nout 3\no"
+    assert first.stderr == "err 1\nerr 2\nerr 3\ne"
+    assert (second.streams, second.results) == ([("stdout", "mine\n")], [])
+    assert (third.stdout, third.stderr) == ("third\n", "wrong\n")
+    assert (first.results, len(third.results)) == ([], 1)
+
+
+def test_a_command_that_was_given_up_says_nothing_to_the_next_cell(kernel: Kernel) -> None:
+    """It goes on to print for as long as the far end lets it."""
+    deaf = "trap '' INT TERM HUP; echo begun; while :; do echo tick; sleep 0.1; done"
+    cell = kernel.run(f'%ecs_exec -o r --timeout 1 sh -c "{deaf}"')
+    assert cell.error is not None
+    assert cell.error[0] == "CommandTimeout"
+    assert "begun" in cell.stdout
+    quiet = kernel.good("import time\nfor n in range(10): print(n); time.sleep(0.1)")
+    assert (quiet.stdout, quiet.stderr) == ("".join(f"{n}\n" for n in range(10)), "")
+    assert kernel.good("%ecs_exec echo next").stdout == "next\n"
+
+
+def test_two_cells_at_once_keep_their_output_apart(kernel: Kernel) -> None:
+    if not Subshell.possible(kernel):
+        pytest.skip(f"ipykernel {version('ipykernel')} runs one cell after the other")
+    subshell = Subshell(kernel)
+    script = "for n in 1 2 3 4; do echo {0} $n; echo {0} $n >&2; sleep 0.2; done"
+    one, other = (f"%ecs_exec -o {name} sh -c '{script.format(name)}'" for name in ("a", "b"))
+    for first, second in ((kernel.send, subshell.send), (subshell.send, kernel.send)):
+        a = first(one)
+        kernel.wait(lambda: "a 1" in a.stdout)  # noqa: B023 - called at once
+        b = second(other)
+        kernel.wait(lambda: "b 1" in b.stdout)  # noqa: B023 - called at once
+        assert not a.done
+        kernel.wait(lambda: a.done and b.done)  # noqa: B023 - called at once
+        for cell, name in ((a, "a"), (b, "b")):
+            assert cell.status == "ok"
+            assert cell.stdout == "".join(f"{name} {n}\n" for n in (1, 2, 3, 4))
+            assert cell.stderr == cell.stdout
+            assert len(cell.results) == 1
+        assert kernel.value("a.stdout[:4], b.stdout[:4]") == r"('a 1\n', 'b 1\n')"
+
+
+# -- interrupts beyond commands ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def deaf_endpoint() -> Iterator[tuple[str, threading.Event]]:
+    """An endpoint that takes connections and never answers; and whether it took one."""
+    called = threading.Event()
+    taken: list[socket.socket] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(server.accept()[0])
+                called.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", called
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for each in taken:
+                each.close()
+
+
+@pytest.mark.parametrize("before", [PLAIN, AWAITING])
+def test_looking_a_target_up_can_be_interrupted(kernel: Kernel, before: str) -> None:
+    kernel.good("after = None")
+    with deaf_endpoint() as (url, called):
+        cell = kernel.send(f"{before}%ecs_target --endpoint-url {url} demo/web\nafter = 'ran'")
+        kernel.wait(called.is_set)
+        kernel.interrupt()
+        kernel.wait(lambda: cell.done, 15)  # boto3 itself would wait for 30 s
+    assert cell.status == "error"
+    assert cell.error is not None
+    assert cell.error[0] == "KeyboardInterrupt"
+    assert kernel.value("after") == "None"
+    assert kernel.good("%ecs_exec echo next").stdout == "next\n"
+
+
+def test_an_awaited_command_can_be_interrupted(kernel: Kernel, aws: None) -> None:
+    """The kernel's own interrupt of an await goes unnoticed while nothing wakes the loop."""
+    kernel.good(
+        "import ecs_exec_magic as ecs\n"
+        "bridge = get_ipython().magics_manager.registry['EcsExec'].bridge\n"
+        "target = ecs.connect(bridge=bridge).target('demo/web:nginx')\n"
+        "after = None"
+    )
+    file = f"/tmp/{kernel.value('bridge')[1:-1]}"
+    alive = f"n=0; while :; do n=$((n+1)); echo $n >{file}; sleep 0.1; done"
+    cell = kernel.send(f"await target.run_async({alive!r})\nafter = 'ran'")
+    target = ecs_exec_magic.connect().target("demo/web:nginx")
+    kernel.wait(lambda: int(target.run(f"cat {file} || echo 0").stdout) > 20)
+    assert not cell.done
+    kernel.interrupt()
+    kernel.wait(lambda: cell.done, 10)
+    assert cell.error is not None
+    assert cell.error[0] in ("CancelledError", "KeyboardInterrupt")
+    assert kernel.value("after") == "None"
+    stands_still = f'a=$(cat {file}); sleep 0.5; [ "$a" = "$(cat {file})" ]'
+    kernel.wait(lambda: target.run(stands_still).ok, 20)
+
+
+# -- loaded anew, and unloaded -------------------------------------------------------------------
+
+OURS = "[type(c).__name__ for c in get_ipython().configurables if type(c).__name__[:3] == 'Ecs']"
+THREADS = "sorted(t.name for t in __import__('threading').enumerate())"
+
+
+def test_a_reload_leaves_one_of_each(fresh: Kernel) -> None:
+    fresh.good("%load_ext ecs_exec_magic")
+    once = fresh.value(OURS)
+    assert "EcsExec" in once
+    fresh.good("%ecs_target demo/worker\n%config EcsExec.timeout = 33")
+    fresh.good("%ecs_exec -o r echo before")
+    fresh.good("%reload_ext ecs_exec_magic")
+    assert fresh.value(OURS) == once
+    fresh.good(
+        "manager = get_ipython().magics_manager\n"
+        "for table in manager.magics.values():\n"
+        "    for name, magic in table.items():\n"
+        "        if name.startswith('ecs_'):\n"
+        "            owner = magic.__self__\n"
+        "            assert owner is manager.registry[type(owner).__name__], name\n"
+        "            assert owner in get_ipython().configurables, name"
+    )
+    # IPython keeps what %config sets, for those to come; the target was set otherwise, and is gone.
+    assert fresh.good("%config EcsExec.timeout").results == ["33.0"]
+    assert "no target is set" in fresh.good("%ecs_target").stdout
+    fresh.good("%ecs_target demo/web:nginx")
+    fresh.good("%config EcsExec.timeout = 1")
+    cell = fresh.run("%ecs_exec sleep 30")
+    assert cell.error is not None
+    assert cell.error[0] == "CommandTimeout"
+    assert fresh.value("r.stdout") == repr("before\n")
+
+
+def test_unloading_leaves_no_thread(fresh: Kernel) -> None:
+    before = fresh.value(THREADS)
+    fresh.good("%load_ext ecs_exec_magic")
+    assert fresh.value(THREADS) == before
+    for _ in range(2):
+        fresh.good("%ecs_exec -t demo/web:nginx -o r echo here")
+        assert fresh.value(THREADS) != before
+        fresh.good("%unload_ext ecs_exec_magic")
+        fresh.good(
+            "import time\n"
+            "end = time.monotonic() + 10\n"
+            f"while {THREADS} != {before} and time.monotonic() < end: time.sleep(0.05)"
+        )
+        assert fresh.value(THREADS) == before
+        assert fresh.value("r.stdout") == repr("here\n")
+        assert fresh.run("%ecs_exec echo gone").status == "error"
+        fresh.good("%load_ext ecs_exec_magic")
+
+
+# -- notebooks run by commands -------------------------------------------------------------------
+
+
+def write(path: Path, *sources: str, parameters: str = "") -> Path:
+    new: Any = nbformat.v4
+    cells = [new.new_code_cell(source) for source in sources]
+    if parameters:
+        cells.insert(0, new.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    book = new.new_notebook(cells=cells)
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "x", "language": "python"}
+    path.write_text(new.writes(book))
+    return path
+
+
+def command(
+    environment: dict[str, str], module: str, *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+
+
+def read(path: Path) -> list[Any]:
+    """The code cells of a notebook, without the one that papermill adds to tell of an error."""
+    load: Any = nbformat.read
+    cells = [cell for cell in load(path, as_version=4).cells if cell.cell_type == "code"]
+    return [
+        cell for cell in cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "ename", "says"),
+    [
+        ("%ecs_exec sh -c 'echo why >&2; exit 9'", "CommandFailed", ("exit code 9", "why")),
+        ("%ecs_exec --timeout 1 sh -c 'echo far; sleep 30'", "CommandTimeout", ("far",)),
+        ("%ecs_exec -t demo/nothing-like-it ls", "TargetNotFound", ("nothing-like-it",)),
+        # IPython shows the mistakes of a line on stderr, and tells papermill nothing of them.
+        ("%ecs_exec --tiemout 1 ls", "", ("did you mean --timeout?",)),
+    ],
+)
+def test_papermill_stops_at_the_cell_that_fails(
+    environment: dict[str, str], tmp_path: Path, line: str, ename: str, says: tuple[str, ...]
+) -> None:
+    source = write(
+        tmp_path / "in.ipynb",
+        "%load_ext ecs_exec_magic\n%ecs_target demo/web:nginx",
+        "%ecs_exec --help",  # argparse would leave the kernel here, and papermill see success
+        "%ecs_exec echo as it should",
+        line,
+        "print('never')",
+    )
+    done = command(environment, "papermill", source, tmp_path / "out.ipynb", "--no-progress-bar")
+    assert done.returncode == 1, done.stderr
+    *before, failed, never = read(tmp_path / "out.ipynb")
+    assert all(cell.execution_count for cell in before)
+    assert before[-1].outputs[0].text == "as it should\n"
+    assert (never.execution_count, never.outputs) == (None, [])
+    errors = [each for each in failed.outputs if each.output_type == "error"]
+    if not ename:
+        (said,) = (each.text for each in failed.outputs if each.output_type == "stream")
+        assert says[0] in said
+        assert errors == []
+        return
+    (error,) = errors
+    assert error.ename == ename
+    for word in says:
+        assert word in done.stderr
+        assert word in "".join((error.evalue, *error.traceback))
+
+
+def test_papermill_feeds_every_option(environment: dict[str, str], tmp_path: Path) -> None:
+    """Nothing of what the notebook itself names exists: it runs on its parameters alone."""
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")  # boto3 leaves them for a profile named
+    profile = ["[profile practice]", *(f"{key.lower()} = {environment[key]}" for key in keys)]
+    (tmp_path / "aws").write_text("\n".join(profile))
+    values: dict[str, Any] = {
+        "cluster": "demo",
+        "service": "web",
+        "family": "worker",
+        "container": "nginx",
+        "seconds": 20,
+        "name": "found",
+        "shell": "/bin/sh",
+        "region": environment["AWS_REGION"],
+        "profile": "practice",
+        "endpoint": environment["AWS_ENDPOINT_URL"],
+        "given": "data",
+    }
+    path = write(
+        tmp_path / "in.ipynb",
+        "%load_ext ecs_exec_magic\ndata = 'from the notebook'",
+        "%ecs_exec -t {cluster}/{service}:{container} --timeout {seconds} -o {name}"
+        " --stdout {name}_out --stderr {name}_err --stdin {given} sh -c 'cat; echo err >&2'",
+        "assert (found.stdout, found_out, found_err) == (data, data, 'err\\n')",
+        "%%ecs_shell --cluster {cluster} --service {service} --container={container}"
+        " --shell {shell} -o {name}\necho $0; echo '{name}'",
+        "assert found.stdout == f'{shell}\\n{{name}}\\n', found.stdout\n"
+        "assert (found.target.service, found.target.container) == ('web', 'nginx')\n"
+        "task = found.target.task_id",
+        "%ecs_exec --cluster {cluster} --task {task} --container {container} -o {name} true",
+        "assert found.target.task_id == task",
+        "%ecs_exec --cluster {cluster} --family {family} -o {name} true",
+        "assert found.target.service == 'worker'",
+        "%ecs_exec -t {cluster}/{service}:{container} --region {region} --profile {profile}"
+        " --endpoint-url {endpoint} -o {name} true",
+        "assert (found.target.region, found.ok) == (region, True)",
+        "%ecs_target {cluster}/{service}:{container} --region {region}\n"
+        "%config EcsExec.timeout = seconds\n"
+        "%ecs_exec -o {name} true",
+        "assert found.target.cluster == cluster",
+        parameters="\n".join(f"{name} = None" for name in values),
+    )
+    given = [word for name, value in values.items() for word in ("-p", name, str(value))]
+    done = command(
+        {**environment, "AWS_CONFIG_FILE": str(tmp_path / "aws")},
+        "papermill",
+        path,
+        tmp_path / "out.ipynb",
+        "--no-progress-bar",
+        *given,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(cell.execution_count for cell in read(tmp_path / "out.ipynb"))
+
+
+def test_nbconvert_fails_with_a_failing_command(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    path = write(
+        tmp_path / "in.ipynb",
+        "%load_ext ecs_exec_magic",
+        "%ecs_exec -t demo/web:nginx sh -c 'echo why >&2; exit 9'",
+    )
+    how = ("--to", "notebook", "--execute", "--output", "out")
+    done = command(environment, "nbconvert", *how, path)
+    assert done.returncode == 1, done.stderr
+    assert "CommandFailed" in done.stderr
+    assert "exit code 9" in done.stderr
+    assert "why" in done.stderr
