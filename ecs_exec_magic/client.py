@@ -27,6 +27,7 @@ from .errors import Interrupted, InvalidRequest
 from .portal import Gate, bridge_named, portal
 from .results import OutputEvent
 from .runner import Job, Method, Request, settle
+from .terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
@@ -294,6 +295,28 @@ class Target(ContainerRef):
         """
         request = Request(command, stdin, timeout, method, max_bytes)
         return OutputStream(self._connected(), self.ref, request, check=check)
+
+    def terminal(
+        self,
+        command: str | Sequence[str] = "/bin/sh",
+        *,
+        on_output: Callable[[bytes], object],
+        columns: int = 80,
+        rows: int = 24,
+        on_notice: Callable[[str], object] | None = None,
+    ) -> Terminal:
+        """Run a program on a terminal: what is written is typed, and its output comes as it is.
+
+        Args:
+            command: a program and its arguments, as a list or as the agent splits it; no shell
+                reads it, and nothing is wrapped around it.
+            on_output: see :class:`~.terminal.Terminal`.
+
+        Raises:
+            EcsExecError: see :mod:`ecs_exec_magic.errors`.
+        """
+        api = self._connected()._api
+        return Terminal(on_output).open(api, self.ref, command, columns, rows, on_notice)
 
     def url(self, port: int) -> str:
         """Where that port of the container answers HTTP.

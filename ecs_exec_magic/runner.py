@@ -27,13 +27,13 @@ from .remote.wrapper import API_LIMIT, quote_word, wrap
 from .results import CommandResult, OutputEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from .address import ContainerRef
     from .aws.api import AwsApi
     from .remote.wrapper import Wrapped
 
-__all__ = ["Job", "Method", "Request", "settle", "unsettled"]
+__all__ = ["Job", "Method", "Request", "check_task", "settle", "settling", "unsettled"]
 
 logger = logging.getLogger(__name__)
 
@@ -270,9 +270,7 @@ class Job:
                 await self._execution.end()
             raise
         finally:
-            task = asyncio.ensure_future(_give_back(connection, self._execution, place))
-            _settling.add(task)
-            task.add_done_callback(_settling.discard)
+            settling(_give_back(connection, self._execution, place))
 
     async def _watched(self, connection: Connection, execution: Execution) -> Outcome:
         """Run to the end, unless the far end turns out to be gone without a word."""
@@ -312,23 +310,7 @@ class Job:
             asked, unanswered = loop.time(), unanswered + 1
             if not self._request.pipes:
                 await connection.resize(*_SIZE)
-            await self._look_after_task()
-
-    async def _look_after_task(self) -> None:
-        try:
-            found = await describe_tasks(self._api, self._ref.cluster, [self._ref.task_arn])
-        except EcsExecError as error:
-            logger.debug("the task could not be looked at: %s", error)
-            return
-        # A task that is to stop still runs for minutes: only its end ends the command.
-        if not found or found[0].status != "STOPPED":
-            return
-        why = found[0].stopped_reason
-        raise SessionLost(
-            f"the task of {self._ref} has stopped" + (f": {why}" if why else ""),
-            cause="the session ended with its task",
-            cure="the service may have a new task; look before you run the command again",
-        )
+            await check_task(self._api, self._ref)
 
     async def _connect(self, api_command: str) -> Connection:
         if self._request.pipes:
@@ -364,6 +346,28 @@ class Job:
         )
 
 
+async def check_task(api: AwsApi, ref: ContainerRef) -> None:
+    """Look whether the task of a quiet session is still there; nothing is said when AWS is not.
+
+    Raises:
+        SessionLost: the task has stopped.
+    """
+    try:
+        found = await describe_tasks(api, ref.cluster, [ref.task_arn])
+    except EcsExecError as error:
+        logger.debug("the task could not be looked at: %s", error)
+        return
+    # A task that is to stop still runs for minutes: only its end ends the session.
+    if not found or found[0].status != "STOPPED":
+        return
+    why = found[0].stopped_reason
+    raise SessionLost(
+        f"the task of {ref} has stopped" + (f": {why}" if why else ""),
+        cause="the session ended with its task",
+        cure="the service may have a new task; look before you run the command again",
+    )
+
+
 async def _give_back(
     connection: Connection, execution: Execution, place: contextlib.AsyncExitStack
 ) -> None:
@@ -388,6 +392,14 @@ async def _give_back(
 async def _drain(connection: Connection) -> None:
     while await connection.receive():
         pass
+
+
+def settling(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start what goes on after a session's result is known; :func:`settle` waits for it."""
+    task = asyncio.ensure_future(work)
+    _settling.add(task)
+    task.add_done_callback(_settling.discard)
+    return task
 
 
 def unsettled(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:

@@ -29,7 +29,8 @@ BELOW: dict[str, set[str]] = {
     "aws": BASE | {"channel"},
     "portal": BASE | {"runner"},  # only to settle sessions at the end, imported when it is needed
     "runner": BASE | {"channel", "remote", "aws"},
-    "client": BASE | {"channel", "remote", "aws", "portal", "runner"},
+    "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
+    "client": BASE | {"channel", "remote", "aws", "portal", "runner", "terminal"},
     "notebook": BASE | {"client"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -42,6 +43,7 @@ FOREIGN: dict[str, set[str]] = {
     "remote": {"boto3", "botocore", "IPython", "ipywidgets", "picows"},
     "aws": {"IPython", "ipywidgets", "picows"},
     "runner": {"IPython", "ipywidgets", "picows"},
+    "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
