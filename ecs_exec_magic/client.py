@@ -300,6 +300,7 @@ class Target(ContainerRef):
         self,
         command: str | Sequence[str] = "/bin/sh",
         *,
+        script: str | None = None,
         on_output: Callable[[bytes], object],
         columns: int = 80,
         rows: int = 24,
@@ -310,12 +311,15 @@ class Target(ContainerRef):
         Args:
             command: a program and its arguments, as a list or as the agent splits it; no shell
                 reads it, and nothing is wrapped around it.
+            script: given to that program to run, as :meth:`script` does.
             on_output: see :class:`~.terminal.Terminal`.
 
         Raises:
             EcsExecError: see :mod:`ecs_exec_magic.errors`.
         """
         api = self._connected()._api
+        if script is not None:
+            command = _script(script, command)
         return Terminal(on_output).open(api, self.ref, command, columns, rows, on_notice)
 
     def url(self, port: int) -> str:
@@ -479,9 +483,9 @@ def _words(
     }
 
 
-def _script(body: str, shell: str) -> list[str]:
+def _script(body: str, shell: str | Sequence[str]) -> list[str]:
     """The arguments that run a script: the interpreter, its flag, the script."""
-    words = shell.split()
+    words = shell.split() if isinstance(shell, str) else list(shell)
     if not words:
         raise InvalidRequest("no shell is named", cure='use shell="/bin/sh", for example')
     program = words[0].rsplit("/", 1)[-1].rstrip("0123456789.")

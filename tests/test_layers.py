@@ -146,10 +146,11 @@ def test_modules_say_what_they_are(path: Path) -> None:
 def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook import workspace
     from ecs_exec_magic.notebook.finding import EcsFind
+    from ecs_exec_magic.notebook.interactive import EcsTerminal
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
 
-    classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsSandbox)
+    classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsSandbox, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

@@ -24,6 +24,7 @@ def load(shell: InteractiveShell) -> None:
         InvalidRequest: the nearest pyproject.toml sets something that is no setting.
     """
     from .finding import EcsFind
+    from .interactive import EcsTerminal
     from .magics import EcsExec
     from .sandbox import EcsSandbox
     from .settings import project_settings
@@ -32,7 +33,10 @@ def load(shell: InteractiveShell) -> None:
     configured = shell.config.get("EcsExec", {})
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
-    shell.register_magics(magics, EcsFind(shell, magics.workspace), EcsSandbox(shell))
+    space = magics.workspace
+    shell.register_magics(
+        magics, EcsFind(shell, space), EcsTerminal(shell, space), EcsSandbox(shell)
+    )
 
 
 def unload(shell: InteractiveShell) -> None:
