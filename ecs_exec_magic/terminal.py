@@ -44,6 +44,7 @@ LOOK_AFTER = 30.0
 """Seconds of silence after which AWS is asked whether the task still runs."""
 
 _GIVE_BACK_LIMIT = 60.0
+_PIECE = 16 * 1024
 
 _open_sessions: set[TerminalSession] = set()
 
@@ -229,9 +230,12 @@ class TerminalSession:
         if self._receiving is not None:
             self._receiving.cancel()
         _open_sessions.discard(self)
-        self._given_back = settling(self._give_back())
+        # Where nothing is any more nobody counts, either.
+        self._given_back = settling(
+            self._give_back(CLOSE_LIMIT if ending.how == "lost" else _GIVE_BACK_LIMIT)
+        )
 
-    async def _give_back(self) -> None:
+    async def _give_back(self, limit: float) -> None:
         """End what has not ended; the agent counts a session until its channel has closed."""
         connection = self._connection
         async with self._place:
@@ -239,7 +243,7 @@ class TerminalSession:
                 if not connection.ended:
                     drain = asyncio.ensure_future(_drain(connection))
                     await connection.terminate()
-                    await connection.wait_closed(_GIVE_BACK_LIMIT)
+                    await connection.wait_closed(limit)
                     drain.cancel()
             finally:
                 await connection.aclose()
@@ -448,8 +452,8 @@ class Terminal:
     async def _send(self) -> None:
         try:
             while self._typed and self._session is not None:
-                data = bytes(self._typed)
-                self._typed.clear()
+                data = bytes(self._typed[:_PIECE])
+                del self._typed[:_PIECE]
                 with contextlib.suppress(SessionLost):
                     await self._session.write(data)
                 with self._lock:

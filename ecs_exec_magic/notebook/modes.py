@@ -25,13 +25,13 @@ _OTHER_SCREEN = (47, 1047, 1049)
 _SEQUENCE = re.compile(
     rb"\x1b(?:"
     rb"\[(?P<parameters>[0-?]*)(?P<between>[ -/]*)(?P<final>[@-~])"
-    rb"|(?P<set>[()])(?P<charset>.)"
+    rb"|(?P<set>[()])(?P<charset>[ -~])"
     rb"|(?P<plain>[=>c])"
-    rb")|(?P<shift>[\x0e\x0f])",
-    re.DOTALL,
+    rb")|(?P<shift>[\x0e\x0f])"
 )
-# What may yet become one of these.
-_UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[()])?\Z")
+# What may yet become one of these, or the text of a title.
+_UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[()]|[]PX^_][^\x07\x18\x1b]*)?\Z")
+_CANCEL = b"\x18"
 _LONGEST = 256
 
 
@@ -111,7 +111,8 @@ class Modes:
 
     def undo(self) -> bytes:
         """The bytes that bring the terminal back to normal; none when it is."""
-        parts = list(self._undo.values())
+        # A sequence that was cut off in its middle would swallow what follows.
+        parts = [*([_CANCEL] if self._tail else []), *self._undo.values()]
         if self._keyboards:
             parts.append(b"\x1b[<%du" % self._keyboards)
         # The screen comes last: what belongs to the other one is put right there.

@@ -53,6 +53,7 @@ class PosixTerminal:
         self._saved: list[Any] | None = None
         self._modes = Modes()
         self._redo = b""
+        self._owed = b""
         self._at_line_start = True
         self._noted: list[int] = []
         self._handlers: dict[int, Any] = {}
@@ -186,16 +187,17 @@ class PosixTerminal:
         undo = self._modes.undo()
         if self._modes.other_screen or not self._at_line_start:
             undo += b"\r\n"
-        self._write_out(undo)
+        self._owed = self._write_out(undo)
         with contextlib.suppress(termios.error):
             termios.tcsetattr(self._keys, termios.TCSANOW, self._saved)
 
-    def _write_out(self, data: bytes) -> None:
-        """Write to the screen, but do not wait for one that takes nothing."""
+    def _write_out(self, data: bytes) -> bytes:
+        """Write to the screen, but do not wait for one that takes nothing; returns the rest."""
         while data and not self.gone:
             if not self._ready({self._screen: selectors.EVENT_WRITE}, _PATIENCE):
-                return
+                return data
             data = data[self.write(data) :]
+        return b""
 
     def _foreground(self) -> bool:
         try:
@@ -217,6 +219,11 @@ class PosixTerminal:
                 if descriptor >= 0:
                     os.close(descriptor)
             self._keys = self._screen = -1
+        if self._owed and self.signal is None:
+            # The keys work as ever: whoever does not want to wait for this screen can interrupt.
+            with contextlib.suppress(OSError):
+                while self._owed:
+                    self._owed = self._owed[os.write(self._descriptors[1], self._owed) :]
 
     # -- signals ---------------------------------------------------------------------------------
 
@@ -258,7 +265,10 @@ class PosixTerminal:
             _as_if_not_caught(signal.SIGTTIN)
         if self._foreground():
             # Whoever had the terminal meanwhile has set it as he likes it.
-            self._make_raw()
+            try:
+                self._make_raw()
+            except termios.error:
+                self.gone = True  # a terminal that goes away continues us, to let us see it
             redo, self._redo = self._redo, b""
             self._write_out(redo)
 
