@@ -27,7 +27,7 @@ from .errors import Interrupted, InvalidRequest
 from .portal import Gate, bridge_named, portal
 from .results import OutputEvent
 from .runner import Job, Method, Request, settle
-from .terminal import Terminal
+from .terminal.threads import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
@@ -312,7 +312,7 @@ class Target(ContainerRef):
             command: a program and its arguments, as a list or as the agent splits it; no shell
                 reads it, and nothing is wrapped around it.
             script: given to that program to run, as :meth:`script` does.
-            on_output: see :class:`~.terminal.Terminal`.
+            on_output: see :class:`~.terminal.threads.Terminal`.
 
         Raises:
             EcsExecError: see :mod:`ecs_exec_magic.errors`.

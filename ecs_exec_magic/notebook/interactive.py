@@ -73,17 +73,20 @@ class EcsTerminal(EcsMagics):
         if space.in_kernel or space.headless:
             raise no_terminal()
         local = local_terminal()
-        target = space.resolve(parsed.values)
         inbox = Inbox(local.wake)
         columns, rows = local.size()
-        remote = target.terminal(
-            parsed["shell"] or "/bin/sh",
-            script=parsed.rest.strip() or None,
-            on_output=inbox.put,
-            columns=columns,
-            rows=rows,
-            on_notice=_say,
-        )
+        try:
+            target = space.resolve(parsed.values)
+            remote = target.terminal(
+                parsed["shell"] or "/bin/sh",
+                script=parsed.rest.strip() or None,
+                on_output=inbox.put,
+                columns=columns,
+                rows=rows,
+                on_notice=_say,
+            )
+        except KeyboardInterrupt:
+            raise Interrupted("no session was opened") from None
         try:
             _say(f"{target}; Enter ~ . ends a session that hangs")
             with local:

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 import ecs_exec_magic as ecs
-from ecs_exec_magic import terminal as module
 from ecs_exec_magic.aws.slots import slots
 from ecs_exec_magic.client import Client, Target
 from ecs_exec_magic.portal import portal
 from ecs_exec_magic.sandbox import Sandbox
-from ecs_exec_magic.terminal import Ending, Terminal, TerminalSession
+from ecs_exec_magic.terminal import session as module
+from ecs_exec_magic.terminal import threads
+from ecs_exec_magic.terminal.session import Ending, TerminalSession
+from ecs_exec_magic.terminal.threads import Terminal
 
 from .conftest import connected, wait_until
 
@@ -301,7 +303,7 @@ def test_given_up_in_the_moment_in_which_it_opens(
             asyncio.run_coroutine_threadsafe(coroutine, portal.loop()).result(10)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "ThreadBridge", Bridge)
+    monkeypatch.setattr(threads, "ThreadBridge", Bridge)
     with pytest.raises(KeyboardInterrupt):
         target.terminal(on_output=lambda _: None)
     wait_free(target)

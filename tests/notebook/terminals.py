@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -71,7 +72,7 @@ class Typist:
             self.data += data
 
     def close(self) -> None:
-        self.process.terminate()
+        self.process.send_signal(signal.SIGHUP)  # interactive shells do not heed SIGTERM
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
