@@ -29,13 +29,22 @@ from .remote.wrapper import API_LIMIT, quote_word, wrap
 from .results import CommandResult, OutputEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from .address import ContainerRef
     from .aws.api import AwsApi
     from .remote.wrapper import Wrapped
 
-__all__ = ["Job", "Method", "Request", "settle", "unsettled"]
+__all__ = [
+    "Job",
+    "Method",
+    "Request",
+    "check_task",
+    "script_arguments",
+    "settle",
+    "settling",
+    "unsettled",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -130,10 +139,9 @@ class Request:
             raise InvalidRequest(f"{shell!r} cannot be read: {error}") from None
         if not words:
             raise InvalidRequest("no shell is named", cure='use shell="/bin/sh", for example')
-        program = words[0].rsplit("/", 1)[-1].rstrip("0123456789.")
-        flag = "-c" if program.startswith(("python", "pypy")) else _SCRIPT_FLAGS.get(program)
-        if flag is not None and words[-1] != "-":  # which asks for the way by stdin
-            return cls([*words, flag, body], stdin, timeout, method, max_bytes, script=True)
+        arguments = script_arguments(body, words)
+        if arguments is not None:
+            return cls(arguments, stdin, timeout, method, max_bytes, script=True)
         if stdin is not None:
             raise InvalidRequest(
                 f"{words[0]!r} gets the script as its stdin, which leaves none for the data",
@@ -171,6 +179,18 @@ class Request:
         """The command's arguments as text; a string is one."""
         words = [self.command] if isinstance(self.command, str) else self.command
         return [w if isinstance(w, str) else w.decode("utf-8", "surrogateescape") for w in words]
+
+
+def script_arguments(body: str, words: Sequence[str]) -> list[str] | None:
+    """The arguments that run a script: the interpreter, its flag, the script.
+
+    Returns:
+        None when it is not known how that interpreter takes a script as an argument.
+    """
+    program = words[0].rsplit("/", 1)[-1].rstrip("0123456789.")
+    flag = "-c" if program.startswith(("python", "pypy")) else _SCRIPT_FLAGS.get(program)
+    # A dash asks for the way by stdin.
+    return None if flag is None or words[-1] == "-" else [*words, flag, body]
 
 
 class Job:
@@ -338,9 +358,7 @@ class Job:
                 await self._execution.end()
             raise
         finally:
-            task = asyncio.ensure_future(_give_back(connection, self._execution, place))
-            _settling.add(task)
-            task.add_done_callback(_settling.discard)
+            settling(_give_back(connection, self._execution, place))
 
     async def _watched(self, connection: Connection, execution: Execution) -> Outcome:
         """Run to the end, unless the far end turns out to be gone without a word."""
@@ -380,23 +398,7 @@ class Job:
             asked, unanswered = loop.time(), unanswered + 1
             if not self._request.pipes:
                 await connection.resize(*_SIZE)
-            await self._look_after_task()
-
-    async def _look_after_task(self) -> None:
-        try:
-            found = await describe_tasks(self._api, self._ref.cluster, [self._ref.task_arn])
-        except EcsExecError as error:
-            logger.debug("the task could not be looked at: %s", error)
-            return
-        # A task that is to stop still runs for minutes: only its end ends the command.
-        if not found or found[0].status != "STOPPED":
-            return
-        why = found[0].stopped_reason
-        raise SessionLost(
-            f"the task of {self._ref} has stopped" + (f": {why}" if why else ""),
-            cause="the session ended with its task",
-            cure="the service may have a new task; look before you run the command again",
-        )
+            await check_task(self._api, self._ref)
 
     async def _connect(self, api_command: str) -> Connection:
         if self._request.pipes:
@@ -430,6 +432,28 @@ class Job:
         )
 
 
+async def check_task(api: AwsApi, ref: ContainerRef) -> None:
+    """Look whether the task of a quiet session is still there; nothing is said when AWS is not.
+
+    Raises:
+        SessionLost: the task has stopped.
+    """
+    try:
+        found = await describe_tasks(api, ref.cluster, [ref.task_arn])
+    except EcsExecError as error:
+        logger.debug("the task could not be looked at: %s", error)
+        return
+    # A task that is to stop still runs for minutes: only its end ends the session.
+    if not found or found[0].status != "STOPPED":
+        return
+    why = found[0].stopped_reason
+    raise SessionLost(
+        f"the task of {ref} has stopped" + (f": {why}" if why else ""),
+        cause="the session ended with its task",
+        cure="the service may have a new task; look before you run the command again",
+    )
+
+
 async def _give_back(
     connection: Connection, execution: Execution, place: contextlib.AsyncExitStack
 ) -> None:
@@ -454,6 +478,14 @@ async def _give_back(
 async def _drain(connection: Connection) -> None:
     while await connection.receive():
         pass
+
+
+def settling(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start what goes on after a session's result is known; :func:`settle` waits for it."""
+    task = asyncio.ensure_future(work)
+    _settling.add(task)
+    task.add_done_callback(_settling.discard)
+    return task
 
 
 def unsettled(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:

@@ -13,8 +13,9 @@ from .address import ContainerRef
 from .aws import ports
 from .errors import InvalidRequest
 from .results import OutputEvent
-from .runner import Job, Method, Request
+from .runner import Job, Method, Request, script_arguments
 from .running import OutputStream, RunningCommand, watch
+from .terminal.threads import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -171,6 +172,40 @@ class Target(ContainerRef):
             return Job(client._api, self.ref, request, on_output=put, on_batch=gate)
 
         return OutputStream(make, check=check)
+
+    def terminal(
+        self,
+        command: str | Sequence[str] = "/bin/sh",
+        *,
+        script: str | None = None,
+        on_output: Callable[[bytes], object],
+        columns: int = 80,
+        rows: int = 24,
+        on_notice: Callable[[str], object] | None = None,
+    ) -> Terminal:
+        """Run a program on a terminal: what is written is typed, and its output comes as it is.
+
+        Args:
+            command: a program and its arguments, as a list or as the agent splits it; no shell
+                reads it, and nothing is wrapped around it.
+            script: given to that program to run, as :meth:`script` does.
+            on_output: see :class:`~.terminal.threads.Terminal`.
+
+        Raises:
+            InvalidRequest: how that program takes a script as an argument is not known.
+            EcsExecError: see :mod:`ecs_exec_magic.errors`.
+        """
+        api = self._connected()._api
+        if script is not None:
+            words = command.split() if isinstance(command, str) else list(command)
+            arguments = script_arguments(script, words) if words else None
+            if arguments is None:
+                raise InvalidRequest(
+                    f"how {command!r} takes a script as an argument is not known",
+                    cure="leave the script out, and type it",
+                )
+            command = arguments
+        return Terminal(on_output).open(api, self.ref, command, columns, rows, on_notice)
 
     def url(self, port: int) -> str:
         """Where that port of the container answers HTTP.

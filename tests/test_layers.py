@@ -33,9 +33,11 @@ BELOW: dict[str, set[str]] = {
     "aws": BASE | {"channel"},
     "portal": BASE | {"runner"},  # only to settle sessions at the end, imported when it is needed
     "runner": BASE | {"channel", "remote", "aws"},
+    "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
     "fleet": BASE | {"aws", "portal", "runner", "running"},
-    "target": BASE | {"aws", "runner", "running", "client"},  # its client, for types only
+    "target": BASE
+    | {"aws", "runner", "running", "terminal", "client"},  # its client, for types only
     "client": BASE | {"aws", "portal", "runner", "running", "fleet", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
@@ -52,6 +54,7 @@ FOREIGN: dict[str, set[str]] = {
     "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "fleet": {"IPython", "ipywidgets", "picows"},
     "target": {"IPython", "ipywidgets", "picows"},
+    "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
@@ -159,11 +162,13 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.background import EcsJobs
     from ecs_exec_magic.notebook.finding import EcsFind
     from ecs_exec_magic.notebook.history import EcsHistory
+    from ecs_exec_magic.notebook.interactive import EcsTerminal
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
+    classes += (EcsTerminal,)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

@@ -26,6 +26,7 @@ def load(shell: InteractiveShell) -> None:
     from .background import EcsJobs
     from .finding import EcsFind
     from .history import EcsHistory
+    from .interactive import EcsTerminal
     from .magics import EcsExec
     from .sandbox import EcsSandbox
     from .settings import project_settings
@@ -36,7 +37,8 @@ def load(shell: InteractiveShell) -> None:
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    others = [each(shell, space) for each in (EcsFind, EcsTasks, EcsJobs, EcsHistory)]
+    kinds = (EcsFind, EcsTasks, EcsJobs, EcsHistory, EcsTerminal)
+    others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from .wrapper import Wrapped
 
-__all__ = ["Channel", "Execution", "NoShell", "Outcome"]
+__all__ = ["Channel", "Execution", "NoShell", "Outcome", "agent_words", "start_failed"]
 
 START_LIMIT = 45.0
 """Seconds that the agent may be silent before the session counts as dead: more than its start
@@ -416,12 +416,12 @@ class Execution:
         if self._complete() or self._ended_by_us:
             return
         bare = self._wrapped is None
-        said = _agent_words(words)
+        said = agent_words(words)
         if bare and closed and not said:
             self._plain_exit = -1
             return
         if self._begin is None and said and not len(self.outcome.stdout):
-            raise _start_failed(said)
+            raise start_failed(said)
         raise SessionLost(
             "the session ended before the command did" + (f": {said}" if said else ""),
             cause="the task or its agent stopped, the session was ended by somebody, or it was "
@@ -473,11 +473,13 @@ def _not_proved(reason: str) -> ProtocolError:
     )
 
 
-def _agent_words(text: str) -> str:
+def agent_words(text: str) -> str:
+    """What channel_closed says, in one line and without its banner (PROTOCOL 6.9)."""
     return " ".join(text.replace("----------ERROR-------", "").split())
 
 
-def _start_failed(said: str) -> EcsExecError:
+def start_failed(said: str) -> EcsExecError:
+    """The error for what an agent says that could not start a command."""
     if re.search(r'exec: "sh": executable file not found|fork/exec \S*/sh: no such file', said):
         return NoShell(f"the agent could not start a shell: {said}")
     cures = (

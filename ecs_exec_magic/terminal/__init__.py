@@ -1,0 +1,1 @@
+"""Interactive sessions: a program on a terminal of its container."""
