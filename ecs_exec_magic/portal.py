@@ -46,6 +46,8 @@ T_co = TypeVar("T_co", covariant=True)
 QUEUED_BYTES = 8 * 1024 * 1024
 """Bytes of output that may wait for the calling thread before the command is held back."""
 
+_BEFORE = "it was interrupted before a command ran"
+
 _TICK = 0.2  # waits for locks cannot be interrupted on Windows: they are cut into pieces
 
 
@@ -227,7 +229,7 @@ class ThreadBridge:
             wait(future)
         except KeyboardInterrupt:
             future.cancel()
-            raise Interrupted("it was interrupted before a command ran") from None
+            raise Interrupted(_BEFORE) from None
         return future.result()
 
     def follow(self, work: Followed[T], show: Callable[[Any], object]) -> T:
@@ -325,7 +327,7 @@ class NestBridge:
                 return loop.run_until_complete(task)
             except asyncio.CancelledError:
                 if pressed:
-                    raise KeyboardInterrupt from None
+                    raise Interrupted(_BEFORE) from None
                 raise
 
     def follow(self, work: Followed[T], show: Callable[[Any], object]) -> T:

@@ -7,6 +7,7 @@ import queue
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.manager import KernelManager
@@ -58,6 +59,7 @@ class Kernel:
         self._manager = KernelManager()
         spec: Any = self._manager.kernel_spec
         spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        Path(ipython_dir).mkdir(parents=True, exist_ok=True)
         env = {**os.environ, **environment, "IPYTHONDIR": ipython_dir}
         self._manager.start_kernel(env=env, cwd=ipython_dir)  # where runs are recorded
         self._client: Any = self._manager.client()
