@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
+from packaging.version import Version
 
 import ecs_exec_magic
 from ecs_exec_magic import sandbox
@@ -231,18 +232,47 @@ def test_an_awaited_command_can_be_interrupted(kernel: Kernel, aws: None) -> Non
         "after = None"
     )
     file = f"/tmp/{kernel.value('bridge')[1:-1]}"
-    alive = f"n=0; while :; do n=$((n+1)); echo $n >{file}; sleep 0.1; done"
+    alive = f"while :; do echo x >>{file}; sleep 0.1; done"
     cell = kernel.send(f"await target.run_async({alive!r})\nafter = 'ran'")
     target = ecs_exec_magic.connect().target("demo/web:nginx")
-    kernel.wait(lambda: int(target.run(f"cat {file} || echo 0").stdout or 0) > 20)
+    kernel.wait(lambda: int(target.run(f"cat {file} | wc -l").stdout) > 20)
     assert not cell.done
     kernel.interrupt()
     kernel.wait(lambda: cell.done, 10)
     assert cell.error is not None
     assert cell.error[0] in ("CancelledError", "KeyboardInterrupt")
     assert kernel.value("after") == "None"
-    stands_still = f'a=$(cat {file}); sleep 0.5; [ "$a" = "$(cat {file})" ]'
+    stands_still = f"a=$(wc -c <{file}); sleep 1; [ $a = $(wc -c <{file}) ]"
     kernel.wait(lambda: target.run(stands_still).ok, 20)
+
+
+# -- where the user has applied nest_asyncio ------------------------------------------------------
+
+
+def test_commands_beside_a_nest_asyncio_of_the_users_own(fresh: Kernel) -> None:
+    """It comes with every platform; on ipykernel 7.1 and later its own nested runs lose cells."""
+    fresh.good("import nest_asyncio\nnest_asyncio.apply()\n%load_ext ecs_exec_magic")
+    fresh.good("%ecs_target demo/web:nginx")
+    cells = [
+        fresh.send(f"{before}%ecs_exec echo {n}") for n, before in enumerate([PLAIN, AWAITING] * 4)
+    ]
+    fresh.wait(lambda: all(cell.done for cell in cells))
+    assert [cell.stdout for cell in cells] == [f"{n}\n" for n in range(8)]
+    for before in (PLAIN, AWAITING):
+        cell = fresh.send(f"{before}%ecs_exec sh -c 'echo begun; sleep 40'")
+        fresh.wait(lambda: "begun" in cell.stdout)  # noqa: B023 - called at once
+        fresh.interrupt()
+        fresh.wait(lambda: cell.done, 20)  # noqa: B023 - called at once
+        assert cell.error is not None
+        assert cell.error[0] == "Interrupted"
+    fresh.good("%config EcsExec.bridge = 'nest'")
+    nested = fresh.run("%ecs_exec echo nested")
+    if Version(version("ipykernel")) < Version("7.1"):
+        assert nested.stdout == "nested\n"
+    else:
+        assert nested.error is not None
+        assert nested.error[0] == "BridgeError"
+        assert "loses the next queued cell" in nested.traceback
 
 
 # -- loaded anew, and unloaded -------------------------------------------------------------------
