@@ -55,7 +55,7 @@ class Record:
     Attributes:
         number: counts the runs of the directory, from 1.
         id: unique; ids sort as the runs began.
-        kind: ``exec``, ``shell`` or ``fleet``.
+        kind: ``exec``, ``shell``, ``fleet``, or ``terminal``: of that only the session is recorded.
         command: a string, or a list of arguments; masked.
         interpreter: what read the command, when that was not the shell.
         address: the target as it was asked for.
@@ -115,9 +115,14 @@ class Record:
     @property
     def ok(self) -> bool | None:
         """Whether the command ended with exit code 0; None while that is not known."""
-        if self.state in ("running", "unknown"):
+        if self.state in ("running", "unknown") or self._closed:
             return None
         return self.state == "ended" and self.exit_code == 0 and not (self.timed_out or self.error)
+
+    @property
+    def _closed(self) -> bool:
+        """Whether it is a terminal that was closed, of whose commands nothing is known."""
+        return self.kind == "terminal" and self.state == "ended" and not self.error
 
     @property
     def outcome(self) -> str:
@@ -128,6 +133,8 @@ class Record:
             return "the kernel ended while it ran"
         if self.state == "unknown":
             return f"not known: it began on {self.process.host or 'another host'}"
+        if self._closed:
+            return "closed"
         if self.timed_out:
             return "timed out"
         if self.interrupted:

@@ -78,7 +78,7 @@ class Journal:
         It never fails: what went wrong is said in :attr:`Entry.notice`.
 
         Args:
-            kind: ``exec``, ``shell`` or ``fleet``.
+            kind: ``exec``, ``shell``, ``fleet`` or ``terminal``.
             command: a string, or a list of arguments.
             target: the container, if it is known already.
             address: the target as it was asked for.
@@ -173,7 +173,8 @@ class Entry:
         """Record how the run ended. It never fails, and counts once.
 
         Args:
-            result: the CommandResult; where it is None, that of the error is taken.
+            result: the CommandResult, or what has such attributes; where it is None, that of the
+                error is taken.
             error: what the run raised.
             target: the container, if it was not known at the beginning.
             identity: ARN of the user, likewise.

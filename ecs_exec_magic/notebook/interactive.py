@@ -14,7 +14,9 @@ from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_v
 
 from ..errors import Interrupted
 from .attach import Inbox, join, local_terminal, no_terminal
+from .keeping import Kept
 from .options import ACCOUNT, TARGET, WHERE, Command, Option
+from .runs import Order
 from .workspace import EcsMagics
 
 if TYPE_CHECKING:
@@ -40,8 +42,8 @@ TERMINAL_LINE = Command(
     line, that is Enter ~ . as in ssh; ~~ there types one ~.
 
     With COMMAND the program runs it, as in `/bin/sh -c COMMAND`, and the session ends with it; it
-    goes there as it stands. Nothing is kept, and the exit status is not known: ECS Exec does not
-    tell it. To work with what a command says, use %ecs_exec.
+    goes there as it stands. What is shown is not kept, only that there was a session, and the exit
+    status is not known: ECS Exec does not tell it. To work with what a command says, use %ecs_exec.
 
     Without -t it is the container that %ecs_target has set. A cell that begins with %%ecs_shell is
     something else: its lines run as a script, in notebooks too.
@@ -75,25 +77,37 @@ class EcsTerminal(EcsMagics):
         local = local_terminal()
         inbox = Inbox(local.wake)
         columns, rows = local.size()
+        shell, script = parsed["shell"] or "/bin/sh", parsed.rest.strip() or None
+        kept = Kept(space, Order(script or shell, shell, parsed.values, {}), kind="terminal")
+        remote: Any = None
+        failure: BaseException | None = None
         try:
             target = space.resolve(parsed.values)
+            kept.found(target)
             remote = target.terminal(
-                parsed["shell"] or "/bin/sh",
-                script=parsed.rest.strip() or None,
+                shell,
+                script=script,
                 on_output=inbox.put,
                 columns=columns,
                 rows=rows,
                 on_notice=_say,
             )
-        except KeyboardInterrupt:
-            raise Interrupted("no session was opened") from None
-        try:
             _say(f"{target}; Enter ~ . ends a session that hangs")
             with local:
                 end = join(local, remote, inbox, (columns, rows))
+        except KeyboardInterrupt:
+            failure = Interrupted("no session was opened")
+            raise failure from None
+        except BaseException as error:
+            failure = error
+            raise
         finally:
-            # Only a process that is about to end has to see to it that AWS has heard of it.
-            remote.close(_LAST_WORDS if local.signal in _DEADLY else 0)
+            if remote is not None:
+                # Only a process that is about to end has to see to it that AWS has heard of it.
+                remote.close(_LAST_WORDS if local.signal in _DEADLY else 0)
+                if failure is None and remote.ending is not None:
+                    failure = remote.ending.error
+            kept.finish(remote, failure, wait=0.0)
         if end == "signal" and local.signal is not None:
             _obey(signal.Signals(local.signal))
         elif end == "escape":

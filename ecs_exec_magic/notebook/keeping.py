@@ -29,10 +29,11 @@ class Kept:
         notices: what went wrong with recording, to be told to the user.
     """
 
-    def __init__(self, workspace: Workspace, order: Order) -> None:
+    def __init__(self, workspace: Workspace, order: Order, *, kind: str = "") -> None:
         self.notices: list[str] = []
         self._workspace = workspace
         self._order = order
+        self._kind = kind or ("exec" if order.shell is None else "shell")
         self._journal = workspace.journal()
         self._entries: dict[str, Entry] = {}
         self._target: Any = None

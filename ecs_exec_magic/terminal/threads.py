@@ -87,6 +87,11 @@ class Terminal:
         return self
 
     @property
+    def request_id(self) -> str:
+        """Of the call that started the session; empty before."""
+        return self._session.request_id if self._session is not None else ""
+
+    @property
     def session_id(self) -> str:
         """Of Session Manager."""
         return self._session.session_id if self._session is not None else ""

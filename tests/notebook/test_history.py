@@ -345,6 +345,8 @@ def test_local_times() -> None:
     expected = datetime(2026, 11, 26, 10, 0).astimezone()
     assert since("2026-11-26 10:00") == since("2026-11-26T10:00") == expected
     assert since("2026-11-26") == datetime(2026, 11, 26).astimezone()
+    moment = datetime.now().astimezone().replace(microsecond=120_000)
+    assert since(moment.isoformat()) == since(str(moment)) == moment
 
 
 @settings(deadline=None)

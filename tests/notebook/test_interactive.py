@@ -14,6 +14,7 @@ import pytest
 
 from ecs_exec_magic import sandbox
 from ecs_exec_magic.errors import InvalidRequest
+from ecs_exec_magic.journal import Journal
 
 from ..runtimes import WITHOUT_ENGINE
 from .terminals import Typist, plain
@@ -88,7 +89,9 @@ class IPython(Typist):
         self.cooked = self.attributes()
         self._prompts = self._seen = 0
         self.at_prompt = False
+        self.home = home
         self.prompt()
+        self.python(f"%cd -q {home}")  # where runs are recorded
         self.python("%load_ext ecs_exec_magic")
         self.python("%ecs_target demo/worker")
         self.python("import os, signal, termios; before = termios.tcgetattr(0)")
@@ -145,6 +148,29 @@ def test_a_shell_as_if_it_ran_here(ipython: IPython) -> None:
     shown = plain(bytes(ipython.data[start:]))
     assert b"ended" not in shown.replace(b"ends", b"")  # who ends it knows that it has ended
     assert ipython.is_as_before()
+
+
+def test_a_session_is_recorded_and_what_is_typed_in_it_is_not(ipython: IPython) -> None:
+    start = ipython.enter()
+    ipython.line("ech''o typed")
+    ipython.sees(r"\ntyped\n# ", start)
+    ipython.line("exit 3")
+    ipython.prompt()
+    shown = ipython.python("%ecs_shell --shell /bin/nope")
+    assert "StartFailed" in shown
+    opened, refused = Journal(ipython.home / ".ecs-exec").read()[-2:]
+    assert (opened.kind, opened.command, opened.outcome, opened.ok) == (
+        "terminal",
+        "/bin/sh",
+        "closed",
+        None,
+    )
+    assert opened.session_id.startswith("ecs-execute-command-")
+    assert opened.request_id
+    assert opened.target is not None
+    assert opened.target.container == "worker"
+    assert (refused.command, refused.error, refused.ok) == ("/bin/nope", "StartFailed", False)
+    assert "typed" not in (ipython.home / ".ecs-exec" / "history.jsonl").read_text()
 
 
 def test_the_interrupt_key_is_the_far_end_s(ipython: IPython) -> None:
