@@ -10,7 +10,7 @@ import bisect
 import re
 from typing import TYPE_CHECKING
 
-from .values import QUOTE, Span, bare, harmless, quoted, rest
+from .values import QUOTE, Span, bare, closes, harmless, quoted, rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +29,12 @@ _WORDS = rf"""
     (?:[_-]?secret|[_-]?access)?[_-]?key
   | secret | token(?:_?value)? | x-amz-signature
 """
-# `PASS: test_it` is no password, nor is PWD of every environment.
-_SHORT_WORDS = r"(?<=[a-z0-9]_)pass | (?<![\w.-])pass(?==) | pwd"
-_BETWEEN = r"""(?:\\{0,7}["'])?[\])]?[ \t]{0,64}(?P<separator>:=|=>|==?|:|>)[ \t]{0,64}"""
+# `PASS: test_it` is no password, nor is PWD of every environment: only where they are parts of
+# longer names, of connection strings or of JSON.
+_SHORT_WORDS = r"""
+    (?<=[a-z0-9]_)(?:pass|pwd) | (?<![\w.-])pass(?==) | (?<=[;?&])pwd(?==) | (?<=["'])pwd(?=["'])
+"""
+_BETWEEN = r"""(?P<closed>\\{0,7}["'])?\]?[ \t]{0,64}(?P<separator>:=|=>|==?|:|>)[ \t]{0,64}"""
 
 _NAMED = re.compile(
     rf"(?P<word>{_WORDS}|{_SHORT_WORDS}){_BETWEEN}", re.IGNORECASE | re.ASCII | re.VERBOSE
@@ -46,19 +49,28 @@ _OPTION = re.compile(
 
 _NAME_PART = re.compile(r"[\w.$-]{0,64}\Z", re.ASCII)
 _LINE_START = re.compile(r"\s*(?:[-*+>|]\s{1,8})?(?:export\s+)?[\"']?\Z")
-# Tokens by which programs turn pages, and recognise a request that comes twice.
-_PAGING = re.compile(
-    r"(?:next|page|paging|continuation|client|request|idempotency|start|starting|cancellation)[_-]?\Z",
+# Tokens by which programs turn pages, recognise a request that comes twice, and count words;
+# NOPASSWD of sudo.
+_OTHER_THINGS = re.compile(
+    r"(?:next|page|paging|continuation|client|request|idempotency|start|starting|cancellation|max|"
+    r"min)[_-]?token\Z|\Wno(?:passwd|password)\Z",
     re.IGNORECASE | re.ASCII,
+)
+# A call or a look-up: programs have their secrets from somewhere.
+_CODE = re.compile(
+    r"(?:await |new )?[A-Za-z_$][\w.:>$-]{0,80}(?:\([^()]{0,200}\)|\[[^\[\]]{0,200}\])"
+    r"(?=[\s;:,.(){}\[\]]|\Z)"
 )
 _TOKEN = re.compile(r"(?:(?!----)[A-Za-z0-9_./+=~:-])+", re.ASCII)
 # `root:x:0:0`; `Token::new`; `https://` of a host that has such a name
-_NO_VALUE = re.compile(r"[x*!]{0,2}:\d*:|:|//")
+# `passwd:amd64`, which is a package
+_NO_VALUE = re.compile(r"[x*!]{0,2}:\d*:|:|//|(?:amd64|arm64|i386|all|any)\b")
 _NAME_SERVICES = re.compile(
     r"(?:(?:files|compat|db|sss|systemd|nis|nisplus|ldap|winbind|dns|cache|mymachines|\[[^\]]*\])"
     r"(?:\s+|\Z))+"
 )
-_PATH = re.compile(r"[~.]{0,2}/[\w./-]*|[\w-]*\.(?:pem|key)")
+_PATH = re.compile(r"[~.]{0,2}/[\w./-]*|[\w${}./-]*\.(?:pem|key)#?")
+_SHORTEST_KEY = 4
 
 
 def named(text: str) -> Iterator[Span]:
@@ -80,30 +92,43 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int] | None:
     part = _NAME_PART.search(text, max(0, match.start() - 64), match.start())
     begin = part.start() if part else match.start()
     prefix = text[begin : match.start()]
-    if word == "token" and _PAGING.search(prefix):
+    following = text[position : position + 64]
+    if _OTHER_THINGS.search(text, max(0, begin - 1), match.end("word")):
         return None
+    if separator == "==" and not word.startswith("pass"):
+        return None  # a comparison, mostly of the words of a language
+    if separator in ("=", "==") and following[:1] in "=~" and text[position - 1] == "=":
+        return None  # `=~`, `===`
     if separator == ">":
-        if text[begin - 1 : begin] != "<":
-            return None
         end = text.find("<", position)
-        return position, len(text) if end < 0 else end
+        is_element = text[begin - 1 : begin] == "<" and text.startswith("</", end)
+        return (position, end) if end >= 0 and is_element else None
     opening = QUOTE.match(text, position)
     if opening is not None:
-        return quoted(text, opening)
-    following = text[position : position + 64]
+        span = None if closes(text, opening) else quoted(text, opening)
+        is_path = word == "pwd" and text[opening.end() : opening.end() + 1] in ("/", "~")
+        return None if is_path or (span and _is_too_short(word, span)) else span
     spaced = text[position - 1] in " \t"
+    is_code = (match["closed"] or (spaced and separator == "=")) and _CODE.match(text, position)
+    if is_code:
+        return None
     # A path may end with the name, as in `-v /run/secrets/token:/token`.
     no_value = text[begin - 1 : begin] == "/" or _NO_VALUE.match(following)
     if separator == ":" and not spaced and no_value:
         return None
-    if word == "pwd" and (following[:1] in "/~" or (separator == ":" and not prefix)):
-        return None
-    if word == "pass" and following[:1].isdigit():
+    is_count = word == "pass" and not prefix and following[:1].isdigit()
+    if is_count or (word == "pwd" and following[:1] in "/~"):
         return None
     start, end = bare(text, position)
+    if _is_too_short(word, (start, end)):
+        return None
     if "private" in word and _PATH.fullmatch(text, start, end):
         return None
     at_start = begin < 200 and _LINE_START.match(text, 0, begin) is not None
+    if separator == "=" and spaced and not at_start:
+        before = text[match.start("separator") - 1]
+        if before not in " \t":
+            return None  # `password= version=`: an assignment of nothing
     in_braces = text[max(0, begin - 4) : begin].rstrip()[-1:] in ("{", "(", ",", '"', "'", "\\")
     if separator == ":" and word in ("token", "secret") and not prefix and not in_braces:
         # `Unexpected token: x`, `image secret:latest`: mostly words of the language.
@@ -119,6 +144,11 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int] | None:
     return rest(text, position)  # YAML and INI
 
 
+def _is_too_short(word: str, span: tuple[int, int]) -> bool:
+    """Whether a value is a key of a keyboard, as in ``accesskey="h"``."""
+    return word.endswith("key") and span[1] - span[0] < _SHORTEST_KEY
+
+
 def _is_last(text: str, end: int) -> bool:
     """Whether nothing but a comment follows."""
     following = text[end:].lstrip(" \t,;\"'`)}]")
@@ -126,15 +156,16 @@ def _is_last(text: str, end: int) -> bool:
 
 
 def _like_token(value: str) -> bool:
-    return _TOKEN.fullmatch(value) is not None and (
-        len(value) >= 20 or (len(value) >= 8 and any(char.isdigit() for char in value))
-    )
+    mixed = any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
+    return len(value) >= (8 if mixed else 20) and _TOKEN.fullmatch(value) is not None
 
 
 def options(text: str) -> Iterator[Span]:
     """Secrets behind an option: ``--password x``, also as words of a JSON list."""
     for match in _OPTION.finditer(text):
         opening = QUOTE.match(text, match.end())
+        if opening and closes(text, opening):
+            continue
         start, end = quoted(text, opening) if opening else bare(text, match.end())
         value = text[start:end]
         # The help texts of programs name what is to be given: PASSWORD, or in lower case with
@@ -186,6 +217,7 @@ _AUTHORIZATION = re.compile(
     """,
     re.IGNORECASE | re.ASCII | re.VERBOSE,
 )
+_OF_SEVERAL_WORDS = ("digest", "hawk", "oauth", "aws4-hmac-sha256")
 _BLANK = re.compile(r"\s")
 _BEARER = re.compile(r"\bbearer[ \t]{1,8}", re.IGNORECASE | re.ASCII)
 _CLOSING = re.compile(r"\\{0,7}[\"'`]")
@@ -197,13 +229,17 @@ def authorization(text: str) -> Iterator[Span]:
     last = 0
     for match in _AUTHORIZATION.finditer(text):
         start = match.end()
-        if start < last:
+        if start < last or _CODE.match(text, start):
             continue
         following = bisect.bisect_left(closings, start)
         end = closings[following] if following < len(closings) else len(text)
         end = start + len(text[start:end].rstrip())
+        blank = _BLANK.search(text, start, end)
+        scheme = (match["scheme"] or "").strip().lower()
+        if blank is not None and scheme and scheme not in _OF_SEVERAL_WORDS:
+            end, blank = blank.start(), None
         # Without a scheme it is prose if there are several words.
-        is_one = match["scheme"] or not _BLANK.search(text, start, end)
+        is_one = scheme or blank is None
         if start < end and is_one and not harmless(text, start, end):
             yield Span(match.start(), start, end)
             last = end
@@ -213,7 +249,10 @@ def authorization(text: str) -> Iterator[Span]:
             yield Span(match.start(), *token.span())
 
 
-_LOGIN = re.compile(r"\blogin[ \t]{1,8}\S{1,200}[ \t]{1,8}password[ \t]{1,8}", re.IGNORECASE)
+_LOGIN = re.compile(
+    r"\b(?:machine[ \t]{1,8}\S{1,200}|default)[ \t]{1,8}login[ \t]{1,8}\S{1,200}[ \t]{1,8}"
+    r"password[ \t]{1,8}[\"']?"
+)
 _CURL_USER = re.compile(r"(?<!\S)(?:-u|--(?:proxy-)?user)[ \t=]{0,4}[\"']?[^\s:\"']{1,128}:")
 
 

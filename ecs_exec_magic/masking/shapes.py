@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     Finder = Callable[[str], Iterator[Span]]
 
-__all__ = ["KEY_BEGIN", "KEY_END", "URL_PASSWORD", "spans", "suspicious", "unfinished"]
+__all__ = [
+    "KEY_BEGIN",
+    "KEY_END",
+    "URL_PASSWORD",
+    "masked_line",
+    "spans",
+    "suspicious",
+    "unfinished",
+]
 
 KEY_BEGIN = re.compile(r"-{4,5} ?BEGIN (?:[A-Z0-9]{1,16} ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 KEY_END = re.compile(r"-{4,5} ?END (?:[A-Z0-9]{1,16} ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
@@ -216,6 +224,11 @@ def _joined(found: list[Span]) -> list[Span]:
     return joined
 
 
+def masked_line(text: str, found: list[Span]) -> str:
+    """A line with marks for the secrets that were found in it."""
+    return _masked(text, found)[0]
+
+
 def _masked(text: str, found: list[Span]) -> tuple[str, list[tuple[int, Span]]]:
     """The text with marks, and where each mark stands."""
     pieces: list[str] = []
@@ -253,7 +266,7 @@ _TAIL = 1024
 _UNFINISHED = re.compile(
     r"(?:(?:AKIA|ASIA)[A-Z0-9]{0,15}"
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}[\s,:;|\"'/]{0,8}[A-Za-z0-9/+]{0,39}"
-    r"|IQoJb3JpZ2lu[A-Za-z0-9+/=%_-]*|F[Qw]oGZXIvYXdz[A-Za-z0-9+/=%_-]*"
+    r"|IQoJb[A-Za-z0-9+/=%_-]*|F[Qw]oGZ[A-Za-z0-9+/=%_-]*"
     r"|(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt]))(?:"
     r"eyJ|gh[pousr]_|github_|gl[a-z]{2,5}-|xox|xapp-|[sr]k_|whsec_|AIza|ya29|GOCSPX|sk-|npm_|hf_"
     r"|dckr_|pypi-|hv[sb]\.|do[opr]_v1_|shp|dapi|SG\.)[A-Za-z0-9_.-]*"
@@ -261,6 +274,7 @@ _UNFINISHED = re.compile(
     r"|\$(?:[1567y]|2[abxy]?|argon2)\$\S*"
     r"|[Bb][Ee][Aa][Rr][Ee][Rr][ \t]+[A-Za-z0-9._~+/=-]*"
     r"|://[^\s/@:\"'<>?#]*:(?!\d{1,5}(?:[/?#]|\Z))[^\s\"'<>]+"
+    r"|(?i:pass|secret|token|key)[A-Za-z]{0,8}>[^<]*"
     r"|PRIVATE KEY(?: BLOCK)? ?-{4,5}[A-Za-z0-9+/=\s\\]*"
     r")\Z"
 )

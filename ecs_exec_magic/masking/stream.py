@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .named import name_alone
-from .shapes import KEY_BEGIN, KEY_END, spans, suspicious, unfinished
+from .shapes import KEY_BEGIN, KEY_END, masked_line, spans, suspicious, unfinished
 from .values import MARK
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Masker:
         if self._is_plain():
             # Most output holds nothing to look at; whole lines of such go through at once.
             last = max(text.rfind("\n"), text.rfind("\r")) + 1
-            if last and not suspicious(text[:last]):
+            if last and not suspicious(_CONTROL.sub("", text[:last])):
                 out.append(text[:last])
                 self._after_return = "\n" if text[last - 1] == "\r" else None
                 position = last
@@ -220,8 +220,12 @@ class Masker:
         """
         key = self._key
         assert key is not None
-        last = KEY_END.search(plain)
+        # What another secret has swallowed ends no key: masking again would not see it.
+        shown_line = masked_line(plain, spans(plain))
+        last = KEY_END.search(plain) if KEY_END.search(shown_line) else None
         before = plain[: last.start()] if last else plain
+        if last is None and key.body(before) is None:
+            before = shown_line
         if _shape(before) in ("", key.shape):
             if last is None:
                 key.blanks += raw + end

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["MARK", "QUOTE", "Span", "bare", "harmless", "quoted", "rest"]
+__all__ = ["MARK", "QUOTE", "Span", "bare", "closes", "harmless", "quoted", "rest"]
 
 MARK = "[masked]"
 """What stands for a secret. It tells neither its kind nor its length."""
@@ -50,6 +50,13 @@ def quoted(text: str, opening: re.Match[str]) -> tuple[int, int]:
     return start, len(text)
 
 
+def closes(text: str, quote: re.Match[str]) -> bool:
+    """Whether a quote ends a text around the name, as in ``read -p 'Password: ' x``."""
+    following = text[quote.end() : quote.end() + 1]
+    ends = not following or following in " \t;,)}]&|<>"
+    return ends and text.count(quote["char"], 0, quote.start()) % 2 == 1
+
+
 # What may end a value that has no quotes. It does only where something follows that a value is not
 # likely to go on with: passwords hold such characters, too.
 _KEY = r"(?:[A-Za-z_][A-Za-z0-9_.-]{0,60}|\[masked\])[=:]"
@@ -75,6 +82,8 @@ def rest(text: str, start: int) -> tuple[int, int]:
 
 _HARMLESS = re.compile(
     r"(?i:true|false|yes|no|none|null|nil|on|off|undefined|x{3,})"
+    r"|(?:str|string|bytes|int|float|bool|boolean|number|object|any)"  # types of parameters
+    r"|\[\]|\{\}|\(\)"
     r"|[*.…-]*"
     r"|\[(?:masked|hidden|redacted)\]{1,2}|<[^<>]*>{1,2}|\{\{?[\w. ]*\}{1,2}"
     r"|\$[A-Z_][A-Z0-9_]*|\$\{[A-Za-z_]\w*\}|\$\(.*|%[sd]|%\(\w*\)s|%[A-Z_]+%"

@@ -89,7 +89,7 @@ def test_fields_of_any_kind(data: st.DataObject) -> None:
         for name in data.draw(st.lists(st.sampled_from(sorted(values)), max_size=3)):
             values[name] = data.draw(JSON)
         inner = data.draw(st.sampled_from(["target", "stdout"]))
-        if isinstance(values.get(inner), dict):
+        if isinstance(values.get(inner), dict) and values[inner]:
             one = data.draw(st.sampled_from(sorted(values[inner])))
             values[inner] = {**values[inner], one: data.draw(JSON)}
         changed.append(json.dumps(values).encode() + b"\n")

@@ -129,6 +129,7 @@ NAMED = (
     "authorization: Basic {}",
     "Proxy-Authorization: Digest {}",
     "curl -H 'Authorization: Bearer {}' https://h/x",
+    '"authorization": "Bearer {}",',
     "curl -u bob:{} https://h/x",
     "curl --user bob:{} https://h/x",
     "machine h login bob password {}",
@@ -151,7 +152,6 @@ IN_QUOTES = (
     '--password "{}" --user bob',
     '["psql", "--password", "{}", "-h"]',
     '{{"name": "DB_PASSWORD", "value": "{}"}}',
-    '"authorization": "Bearer {}",',
     'api_key => "{}",',
 )
 """What stands by a password in quotes."""
@@ -225,6 +225,24 @@ HARMLESS = (
     "The security token included in the request is invalid.",
     "curl -u bob https://h",
     "docker run -u 1000:1000 image",
+    '<a accesskey="h" href="index.html">Home</a>',
+    "C<passwd>. You may call it",
+    "elif token == 'list' or token =~ 'x':",
+    "status installed passwd:amd64 1:4.13",
+    "%sudo ALL=(root) NOPASSWD: /bin/systemctl",
+    "def known(access_key: str, token: str = None) -> None:",
+    "my $token = $self->next_one($line) unless $token;",
+    'headers = {"Authorization": signed.format(service)}',
+    '"TokenValue": session["tokenValue"],',
+    "cli 'username= password= version='",
+    '"PWD": "/home/node",',
+    "docker run -v /run/secrets/token:/token image",
+    "users need a login and password for that",
+    "max_token => 10_000",
+    "printf 'Password: '; sleep 1; kill -9 $$",
+    'read -s -p "Password: " pw && echo done',
+    'read -p "Token:" x; go',
+    'echo "try --password "; ls',
 )
 
 WORDS = st.lists(

@@ -90,7 +90,7 @@ def test_a_secret_that_is_cut_by_silences(sample: tuple[str, str], places: list[
     shown = [secret[at : at + 8] for at in range(len(secret) - 7) if secret[at : at + 8] in out]
     assert shown == [], out
     assert out.startswith("begin ")
-    assert out.endswith(" end\n")
+    assert out.endswith((" end\n", f"{MARK}\n"))
     assert masker.count >= 1
 
 
