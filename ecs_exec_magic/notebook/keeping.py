@@ -73,11 +73,7 @@ class Kept:
         order, space = self._order, self._workspace
         first = next(iter(self._entries.values()), None)
         entry = self._journal.begin(
-            "fleet"
-            if order.many and target is None
-            else "exec"
-            if order.shell is None
-            else "shell",
+            "fleet" if order.many and target is None else self._kind,
             order.command,
             target=getattr(target, "ref", target),
             address=str(space.choice.overridden(order.values)),
