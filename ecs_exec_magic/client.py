@@ -25,7 +25,8 @@ from .aws.tasks import TaskInfo, list_clusters
 from .fleet import Fleet, FleetResult
 from .portal import bridge_named, portal
 from .runner import Method, settle
-from .running import OutputStream, RunningCommand
+from .running import RunningCommand
+from .stream import OutputStream
 from .target import Target
 
 if TYPE_CHECKING:

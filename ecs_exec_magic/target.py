@@ -14,7 +14,8 @@ from .aws import ports
 from .errors import InvalidRequest
 from .results import OutputEvent
 from .runner import Job, Method, Request, script_arguments
-from .running import OutputStream, RunningCommand, watch
+from .running import RunningCommand, watch
+from .stream import OutputStream
 from .terminal.threads import Terminal
 
 if TYPE_CHECKING:

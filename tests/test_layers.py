@@ -35,10 +35,11 @@ BELOW: dict[str, set[str]] = {
     "runner": BASE | {"channel", "remote", "aws"},
     "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
+    "stream": BASE | {"portal", "running"},
     "fleet": BASE | {"aws", "portal", "runner", "running"},
     "target": BASE
     | {"aws", "runner", "running", "terminal", "client"},  # its client, for types only
-    "client": BASE | {"aws", "portal", "runner", "running", "fleet", "target"},
+    "client": BASE | {"aws", "portal", "runner", "running", "stream", "fleet", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -52,6 +53,7 @@ FOREIGN: dict[str, set[str]] = {
     "aws": {"IPython", "ipywidgets", "picows"},
     "runner": {"IPython", "ipywidgets", "picows"},
     "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "stream": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "fleet": {"IPython", "ipywidgets", "picows"},
     "target": {"IPython", "ipywidgets", "picows"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
