@@ -34,7 +34,9 @@ _WORDS = rf"""
 _SHORT_WORDS = r"""
     (?<=[a-z0-9]_)(?:pass|pwd) | (?<![\w.-])pass(?==) | (?<=[;?&])pwd(?==) | (?<=["'])pwd(?=["'])
 """
-_BETWEEN = r"""(?P<closed>\\{0,7}["'])?\]?[ \t]{0,64}(?P<separator>:=|=>|==?|:|>)[ \t]{0,64}"""
+_BETWEEN = (
+    r"""(?P<closed>\\{0,7}["'])?\]?(?P<blanks>[ \t]{0,64})(?P<separator>:=|=>|==?|:|>)[ \t]{0,64}"""
+)
 
 _NAMED = re.compile(
     rf"(?P<word>{_WORDS}|{_SHORT_WORDS}){_BETWEEN}", re.IGNORECASE | re.ASCII | re.VERBOSE
@@ -92,13 +94,8 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int] | None:
     part = _NAME_PART.search(text, max(0, match.start() - 64), match.start())
     begin = part.start() if part else match.start()
     prefix = text[begin : match.start()]
-    following = text[position : position + 64]
-    if _OTHER_THINGS.search(text, max(0, begin - 1), match.end("word")):
+    if _is_other(text, match, begin, prefix):
         return None
-    if separator == "==" and not word.startswith("pass"):
-        return None  # a comparison, mostly of the words of a language
-    if separator in ("=", "==") and following[:1] in "=~" and text[position - 1] == "=":
-        return None  # `=~`, `===`
     if separator == ">":
         end = text.find("<", position)
         is_element = text[begin - 1 : begin] == "<" and text.startswith("</", end)
@@ -109,26 +106,14 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int] | None:
         is_path = word == "pwd" and text[opening.end() : opening.end() + 1] in ("/", "~")
         return None if is_path or (span and _is_too_short(word, span)) else span
     spaced = text[position - 1] in " \t"
-    is_code = (match["closed"] or (spaced and separator == "=")) and _CODE.match(text, position)
-    if is_code:
-        return None
-    # A path may end with the name, as in `-v /run/secrets/token:/token`.
-    no_value = text[begin - 1 : begin] == "/" or _NO_VALUE.match(following)
-    if separator == ":" and not spaced and no_value:
-        return None
-    is_count = word == "pass" and not prefix and following[:1].isdigit()
-    if is_count or (word == "pwd" and following[:1] in "/~"):
-        return None
     start, end = bare(text, position)
     if _is_too_short(word, (start, end)):
         return None
     if "private" in word and _PATH.fullmatch(text, start, end):
         return None
     at_start = begin < 200 and _LINE_START.match(text, 0, begin) is not None
-    if separator == "=" and spaced and not at_start:
-        before = text[match.start("separator") - 1]
-        if before not in " \t":
-            return None  # `password= version=`: an assignment of nothing
+    if separator == "=" and spaced and not at_start and match["blanks"] == "":
+        return None  # `password= version=`: an assignment of nothing
     in_braces = text[max(0, begin - 4) : begin].rstrip()[-1:] in ("{", "(", ",", '"', "'", "\\")
     if separator == ":" and word in ("token", "secret") and not prefix and not in_braces:
         # `Unexpected token: x`, `image secret:latest`: mostly words of the language.
@@ -142,6 +127,29 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int] | None:
         is_value = _is_last(text, end) and not _NAME_SERVICES.fullmatch(text, position)
         return (start, end) if is_value else None
     return rest(text, position)  # YAML and INI
+
+
+def _is_other(text: str, match: re.Match[str], begin: int, prefix: str) -> bool:
+    """Whether a name, with what follows it, is something else than a name and its value."""
+    word, separator, position = match["word"].lower(), match["separator"], match.end()
+    following = text[position : position + 64]
+    spaced = text[position - 1] in " \t"
+    if _OTHER_THINGS.search(text, max(0, begin - 1), match.end("word")):
+        return True
+    if separator in ("=", "=="):
+        if separator == "==" and not word.startswith("pass"):
+            return True  # a comparison, mostly of the words of a language
+        if following[:1] in ("=", "~") and not spaced:
+            return True  # `===`, `=~`
+    if (match["closed"] or (spaced and separator == "=")) and _CODE.match(text, position):
+        return True
+    if separator == ":" and not spaced and _NO_VALUE.match(following):
+        return True
+    if separator == ":" and not spaced and text[begin - 1 : begin] == "/":
+        return True  # the end of a path, as in `-v /run/secrets/token:/token`
+    if word == "pass" and not prefix and following[:1].isdigit():
+        return True  # a count
+    return word == "pwd" and following[:1] in ("/", "~")
 
 
 def _is_too_short(word: str, span: tuple[int, int]) -> bool:
