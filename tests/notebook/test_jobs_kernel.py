@@ -15,6 +15,8 @@ from .kernels import Kernel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.kernel
+
 STEPS = "for n in 1 2 3; do echo step $n; sleep 1; done"
 LOOP = "trap 'echo got TERM; exit 3' TERM; echo begun; while :; do sleep 0.1; done"
 
