@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.manager import KernelManager
+from traitlets.config import Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Cell", "Kernel"]
+__all__ = ["Cell", "Kernel", "own_sockets"]
 
 
 @dataclass
@@ -52,11 +55,24 @@ class Cell:
         return self.idle and bool(self.status)
 
 
+def own_sockets(directory: str) -> Config:
+    """Let kernels talk over sockets in a directory.
+
+    Jupyter looks for free TCP ports and lets the kernel bind them a moment later, when another
+    process may have taken them: with kernels beside each other that happens.
+    """
+    config = Config()
+    config.KernelManager.transport = "ipc"
+    config.KernelManager.ip = f"{directory}/k"  # short: the names of sockets are at most 107 bytes
+    return config
+
+
 class Kernel:
     """A kernel of this interpreter; close it when done."""
 
     def __init__(self, environment: Mapping[str, str], ipython_dir: str) -> None:
-        self._manager = KernelManager()
+        self._sockets = tempfile.mkdtemp(prefix="ecs")
+        self._manager = KernelManager(config=own_sockets(self._sockets))
         spec: Any = self._manager.kernel_spec
         spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         Path(ipython_dir).mkdir(parents=True, exist_ok=True)
@@ -71,6 +87,7 @@ class Kernel:
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=True)
         self._manager.cleanup_resources()
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
     def send(self, source: str) -> Cell:
         """Queue a cell, as Run All does with each."""

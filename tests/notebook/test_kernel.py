@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 from ecs_exec_magic import demo, sandbox
 
 from ..runtimes import WITHOUT_ENGINE
-from .kernels import Kernel
+from .kernels import Kernel, own_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -327,10 +328,17 @@ def _write(path: Path, *sources: str) -> Path:
     return path
 
 
-def test_the_quickstart_runs_headless(aws: None, tmp_path: Path) -> None:
+@pytest.fixture
+def sockets() -> Iterator[Any]:
+    with tempfile.TemporaryDirectory(prefix="ecs") as place:
+        yield own_sockets(place)
+
+
+def test_the_quickstart_runs_headless(aws: None, tmp_path: Path, sockets: Any) -> None:
     read: Any = nbformat.read
     book = read(QUICKSTART, as_version=4)
-    NotebookClient(book, timeout=50, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(book, timeout=50, config=sockets, resources=place).execute()
     text = _text(book)
     assert "<h1>Written from a notebook</h1>" in text
     assert text.index("Written from a notebook") > text.index("index.html")
@@ -340,18 +348,20 @@ def test_the_quickstart_runs_headless(aws: None, tmp_path: Path) -> None:
     assert re.search(r"Mounted on|Use%|Capacity", text)
 
 
-def test_papermill_runs_the_quickstart(aws: None, tmp_path: Path) -> None:
+def test_papermill_runs_the_quickstart(aws: None, tmp_path: Path, sockets: Any) -> None:
     done = papermill.execute_notebook(
         QUICKSTART,
         tmp_path / "out.ipynb",
         parameters={"address": "demo/web:nginx"},
         progress_bar=False,
         kernel_name="python3",
+        config=sockets,
+        cwd=tmp_path,
     )
     assert "Written from a notebook" in _text(done)
 
 
-def test_papermill_fails_with_a_failing_command(aws: None, tmp_path: Path) -> None:
+def test_papermill_fails_with_a_failing_command(aws: None, tmp_path: Path, sockets: Any) -> None:
     path = _write(
         tmp_path / "in.ipynb",
         "%load_ext ecs_exec_magic",
@@ -360,14 +370,19 @@ def test_papermill_fails_with_a_failing_command(aws: None, tmp_path: Path) -> No
     )
     with pytest.raises(PapermillExecutionError) as caught:
         papermill.execute_notebook(
-            path, tmp_path / "out.ipynb", progress_bar=False, kernel_name="python3"
+            path,
+            tmp_path / "out.ipynb",
+            progress_bar=False,
+            kernel_name="python3",
+            config=sockets,
+            cwd=tmp_path,
         )
     assert caught.value.ename == "CommandFailed"
     assert "exit code 9" in str(caught.value)
     assert "why" in str(caught.value)
 
 
-def test_nbclient_can_allow_an_error_by_its_name(aws: None, tmp_path: Path) -> None:
+def test_nbclient_can_allow_an_error_by_its_name(aws: None, tmp_path: Path, sockets: Any) -> None:
     read: Any = nbformat.read
     path = _write(
         tmp_path / "in.ipynb",
@@ -376,9 +391,10 @@ def test_nbclient_can_allow_an_error_by_its_name(aws: None, tmp_path: Path) -> N
         "print('went on')",
     )
     with pytest.raises(CellExecutionError, match="CommandFailed"):
-        NotebookClient(read(path, as_version=4), timeout=50).execute()
+        NotebookClient(read(path, as_version=4), timeout=50, config=sockets).execute()
     book = read(path, as_version=4)
-    NotebookClient(book, timeout=50, allow_error_names=["CommandFailed"]).execute()
+    how = {"allow_error_names": ["CommandFailed"], "config": sockets}
+    NotebookClient(book, timeout=50, **how).execute()
     assert "went on" in _text(book)
 
 

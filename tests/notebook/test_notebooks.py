@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 from ecs_exec_magic import sandbox
 
 from ..runtimes import WITHOUT_ENGINE
+from .kernels import own_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,14 +38,16 @@ def aws(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def execute(name: str, place: Path, **parameters: Any) -> Any:
     """Run a notebook in a directory; the executed notebook, which is written in any case."""
-    papermill.execute_notebook(
-        NOTEBOOKS / name,
-        place / "out.ipynb",
-        parameters=parameters,
-        progress_bar=False,
-        kernel_name="python3",
-        cwd=place,
-    )
+    with tempfile.TemporaryDirectory(prefix="ecs") as sockets:
+        papermill.execute_notebook(
+            NOTEBOOKS / name,
+            place / "out.ipynb",
+            parameters=parameters,
+            progress_bar=False,
+            kernel_name="python3",
+            cwd=place,
+            config=own_sockets(sockets),
+        )
     return read(place)
 
 
