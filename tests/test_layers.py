@@ -38,7 +38,7 @@ BELOW: dict[str, set[str]] = {
     "stream": BASE | {"portal", "running"},
     "fleet": BASE | {"aws", "portal", "runner", "running"},
     "target": BASE
-    | {"aws", "runner", "running", "terminal", "client"},  # its client, for types only
+    | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
     "client": BASE | {"aws", "portal", "runner", "running", "stream", "fleet", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},

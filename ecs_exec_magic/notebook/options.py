@@ -334,7 +334,7 @@ class Command:
         while self.takes_words and rest and (last := self._word(rest, 0)):
             words.append(self._expanded(last.text, expand))
             rest = rest[last.end :]
-        asks = (words == ["?"]) if self.takes_words else (rest.strip() == "?")
+        asks = (words == ["?"]) if self.takes_words else (rest.strip(_BLANKS) == "?")
         if asks and not given:
             return Parsed(values, help=True)
         return Parsed(values, rest, tuple(words))

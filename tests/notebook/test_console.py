@@ -115,7 +115,11 @@ def test_keys() -> None:
         assert terminal.read() == b""
 
 
-@given(st.text(), st.sets(st.integers(0, 60)))
+# A record whose character is 0 has none: what types NUL there cannot be told from a Shift key.
+keys = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
+@given(keys, st.sets(st.integers(0, 60)))
 def test_text_passes_however_its_records_come(text: str, cuts: set[int]) -> None:
     console = Played()
     records = presses(text)
