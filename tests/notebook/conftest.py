@@ -26,17 +26,21 @@ if TYPE_CHECKING:
     from ecs_exec_magic.notebook.magics import EcsExec
 
 
-# jupyter_client 7 makes a loop for its blocking calls, and never closes that or its socket pair.
-LEFT_OPEN = (
-    "unclosed event loop",
-    r"unclosed <socket\.socket fd=\d+, family=(1|AddressFamily\.AF_UNIX), [^>]*proto=0>",
+# What jupyter_client 7 causes: it makes a loop for its blocking calls and never closes that or its
+# socket pair; and Python 3.12 and 3.13 advise against some of what it does.
+OF_OLD_CLIENTS = (
+    "unclosed event loop:ResourceWarning",
+    r"unclosed <socket\.socket fd=\d+, family=(1|AddressFamily\.AF_UNIX).*proto=0>:ResourceWarning",
+    r"There is no current event loop:DeprecationWarning:jupyter_client\.utils",
+    r"datetime\.datetime\.utcnow\(\):DeprecationWarning:jupyter_client\.session",
+    r"Parsing dates involving a day of month:DeprecationWarning:jupyter_client\.jsonutil",
 )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if int(version("jupyter_client").split(".")[0]) < 8:
-        for text in LEFT_OPEN:
-            config.addinivalue_line("filterwarnings", f"ignore:{text}:ResourceWarning")
+        for warning in OF_OLD_CLIENTS:
+            config.addinivalue_line("filterwarnings", f"ignore:{warning}")
 
 
 @dataclass(frozen=True)
