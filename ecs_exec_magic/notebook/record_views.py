@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from .. import results
 from ..results import CommandResult
+from ..views import BAD, GOOD
 from .excerpt import excerpt, plain
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ __all__ = [
 ]
 
 _SHOWN_LINES = 400
-_GOOD, _BAD = "#2e7d32", "#c62828"  # tints that light and dark themes both carry
-_MARKS = {"good": ("✓", _GOOD), "bad": ("✗", _BAD), "open": ("…", "inherit")}
+
+_MARKS = {"good": ("✓", GOOD), "bad": ("✗", BAD), "open": ("…", "inherit")}
 
 
 class Records(list[Any]):
@@ -113,7 +115,7 @@ def _heads() -> tuple[str, ...]:
 
 def _cell(head: str) -> str:
     align = "right" if head in _RIGHT else "left"
-    wrap = "" if head in ("command", "outcome") else ";white-space:nowrap"
+    wrap = {"command": "", "outcome": ";min-width:8em"}.get(head, ";white-space:nowrap")
     return f"text-align:{align};vertical-align:top;padding:.1em .8em .1em 0{wrap}"
 
 
@@ -233,9 +235,8 @@ def command_text(record: Record) -> str:
 
 
 def one_line(record: Record, width: int) -> str:
-    """A command in one line of bounded length."""
-    text = " ".join(plain(command_text(record)).split())
-    return text if len(text) <= width else text[: width - 1] + "…"
+    """A command in one line of bounded length; of a script, its first."""
+    return results.one_line(plain(command_text(record)), width)
 
 
 def duration_text(record: Record) -> str:
