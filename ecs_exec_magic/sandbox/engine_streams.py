@@ -38,26 +38,34 @@ class _Lines:
     """Reads a first line piece by piece."""
 
     def __init__(self) -> None:
-        self._pushed: tuple[int, bytes] | None = None
+        self._pushed: list[tuple[int, bytes]] = []
 
     async def _next(self) -> tuple[int, bytes] | None:
         raise NotImplementedError
 
     async def read(self) -> tuple[int, bytes] | None:
-        pushed, self._pushed = self._pushed, None
-        return pushed or await self._next()
+        return self._pushed.pop(0) if self._pushed else await self._next()
 
     async def read_line(self) -> str:
         line = b""
+        others: list[tuple[int, bytes]] = []
         while b"\n" not in line and len(line) < _LINE_LIMIT:
             piece = await self._next()
             if piece is None:
                 break
+            if piece[0] == _STDERR:
+                # Engines carry both streams apart: what was written later can come sooner.
+                others.append(piece)
+                continue
             line += piece[1]
             if b"\n" in line:
                 line, _, rest = line.partition(b"\n")
-                self._pushed = (piece[0], rest) if rest else None
+                if rest:
+                    others.append((piece[0], rest))
                 break
+        if not line and others:  # the engine's own words, of a program that did not start
+            line, others = b"".join(data for _, data in others), []
+        self._pushed = others
         return line.decode("utf-8", "replace").strip()
 
 

@@ -72,10 +72,15 @@ PIECES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(min_size=1, max_s
 
 
 @settings(max_examples=50, deadline=None)
-@given(PIECES, st.integers(1, 60))
-def test_frames_cut_anywhere(pieces: list[tuple[int, bytes]], size: int) -> None:
+@given(PIECES, st.integers(1, 60), st.integers(0, 2))
+def test_frames_cut_anywhere(pieces: list[tuple[int, bytes]], size: int, early: int) -> None:
+    """What a command has written to stderr may come before the report that stdout begins with."""
     wire = b"pid 7\r\n" + pieces[0][1] if pieces else b"pid 7\n"
     frames = [(1, wire), *pieces[1:]]
+    errors = [frame for frame in pieces[1:] if frame[0] == 2][:early]
+    for frame in errors:
+        frames.remove(frame)
+    frames[:0] = errors
     data = b"".join(struct.pack(">BxxxI", n, len(p)) + p for n, p in frames)
 
     async def go() -> dict[int, bytes]:
@@ -102,6 +107,18 @@ def test_frames_cut_anywhere(pieces: list[tuple[int, bytes]], size: int) -> None
     if pieces:
         expected[1] = pieces[0][1] + expected[1]
     assert asyncio.run(go()) == expected
+
+
+async def test_an_engines_own_words_may_come_on_either_stream() -> None:
+    for stream in (1, 2):
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        with near, far:
+            near.sendall(struct.pack(">BxxxI", stream, 9) + b"no such x")
+            near.shutdown(socket.SHUT_WR)
+            source = Framed(far)
+            assert await source.read_line() == "no such x"
+            assert await source.read() is None
 
 
 async def test_a_terminals_first_line() -> None:

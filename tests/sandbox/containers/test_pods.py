@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -276,7 +277,9 @@ async def test_no_descriptor_is_lost(rung: LocalRuntime, tmp_path: Path) -> None
         await pod.stop(0)
 
     await whole()
+    gc.collect()  # what other tests of this process have left behind is not to end in between
     before = count()
     for _ in range(3):
         await whole()
-    assert count() == before
+    gc.collect()
+    assert count() <= before
