@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 
 # What jupyter_client 7 causes: it makes a loop for its blocking calls and never closes that or its
-# socket pair; and Python 3.12 and 3.13 advise against some of what it does.
+# socket pair, and leaves its contexts to the garbage collector; and Python 3.12 and 3.13 advise
+# against some of what it does.
 OF_OLD_CLIENTS = (
     "unclosed event loop:ResourceWarning",
+    r"Unclosed context <zmq\.asyncio\.Context:ResourceWarning",
     r"unclosed <socket\.socket fd=\d+, family=(1|AddressFamily\.AF_UNIX).*proto=0>:ResourceWarning",
     r"There is no current event loop:DeprecationWarning:jupyter_client\.utils",
     r"datetime\.datetime\.utcnow\(\):DeprecationWarning:jupyter_client\.session",
