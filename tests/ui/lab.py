@@ -35,7 +35,7 @@ PATIENCE = 45_000
 
 _DARK = "JupyterLab Dark"
 _LIGHT = "JupyterLab Light"
-_NO_NEWS = {
+_SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
         "checkForUpdates": False,
@@ -105,7 +105,7 @@ class Lab:
         """Open a notebook of code cells and wait until its kernel is idle; nothing is run."""
         self._count += 1
         name = f"notebook{self._count}.ipynb"
-        self._write(self.directory / name, cells)
+        self._write(self.directory / "books" / name, cells)
         assert self._browser is not None
         context = self._browser.new_context(viewport={"width": width, "height": height})
         # The clipboard is a matter of permission, which a user at the keyboard has.
@@ -123,10 +123,11 @@ class Lab:
         path.write_text(json.dumps(book), "utf-8")
 
     def _serve(self) -> str:
-        settings = self.directory / "lab"
-        settings.mkdir()
+        settings = self.directory / "config" / "labconfig"
+        settings.mkdir(parents=True)
         overrides = settings / "default_setting_overrides.json"
-        overrides.write_text(json.dumps(_NO_NEWS), "utf-8")
+        overrides.write_text(json.dumps(_SETTINGS), "utf-8")
+        (self.directory / "books").mkdir()
         runtime = self.directory / "r"
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "JUPYTER"))},
@@ -149,8 +150,7 @@ class Lab:
                     f"--ServerApp.port={random.randint(20000, 50000)}",
                     "--ServerApp.port_retries=100",
                     "--IdentityProvider.token=",
-                    f"--ServerApp.root_dir={self.directory}",
-                    f"--LabApp.app_settings_dir={settings}",
+                    f"--ServerApp.root_dir={self.directory / 'books'}",
                     "--LabApp.expose_app_in_browser=True",
                     "--LabApp.extension_manager=readonly",
                     # A free TCP port may be taken again before the kernel binds it.
@@ -198,6 +198,7 @@ class Notebook:
         """Load, or load again, and wait until the kernel is idle."""
         self.page.goto(self.url)
         self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext")
+        self.page.evaluate("() => jupyterapp.shell.collapseLeft()")
         self.idle()
 
     def idle(self) -> None:
