@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .aws import listing, profiles
 from .aws.api import AwsApi, end_threads
+from .aws.plan import FARGATE_SIZES, AccountChoices, PlanOptions, Step, StepEvent, Subnet, Vpc
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
 from .fleet import Fleet, FleetResult
@@ -37,12 +38,19 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "FARGATE_SIZES",
+    "AccountChoices",
     "Client",
     "FleetResult",
     "OutputStream",
+    "PlanOptions",
     "RunningCommand",
+    "Step",
+    "StepEvent",
+    "Subnet",
     "Target",
     "TaskInfo",
+    "Vpc",
     "connect",
     "profile_names",
     "region_names",

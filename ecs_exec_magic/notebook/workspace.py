@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ class Workspace:
         settings: what ``%config EcsExec`` shows.
         choice: the default target, as it was asked for.
         jobs: what runs in the background.
+        panels: widgets to be closed with the magics.
     """
 
     def __init__(self, shell: Any, settings: Settings) -> None:
@@ -58,9 +60,12 @@ class Workspace:
         self._home = _working_directory()  # where a cell changes to later moves no record
         self._journal: Journal | None = None
         self.jobs = Jobs(self)
+        self.panels: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def close(self) -> None:
-        """End what runs in the background, and let go of clients and targets."""
+        """End what runs in the background, and let go of widgets, clients and targets."""
+        for panel in list(self.panels):
+            panel.close()
         self.jobs.close()
         clients, self._clients, self._pinned = self._clients, {}, None
         for client in clients.values():

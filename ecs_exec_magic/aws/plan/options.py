@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["AccountChoices", "LaunchType", "Logging", "PlanOptions", "Subnet", "Vpc"]
+__all__ = [
+    "FARGATE_SIZES",
+    "AccountChoices",
+    "LaunchType",
+    "Logging",
+    "PlanOptions",
+    "Subnet",
+    "Vpc",
+]
 
 LaunchType = Literal["FARGATE", "EC2"]
 Logging = Literal["none", "default", "override"]

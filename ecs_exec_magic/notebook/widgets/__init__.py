@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__: list[str] = []
+__all__ = ["ProvisionForm"]
 
-_HOMES: dict[str, str] = {}
+_HOMES = {"ProvisionForm": "provision"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,435 @@
+"""The provisioning form: fill in, see the plan, apply it, and take it away again.
+
+Knows plans by their interface, and what may be done when. Never knows what a step calls.
+
+Nothing here waits: the account is read, and plans are made, applied and taken away, in threads of
+their own. One lock holds whatever these and the front end's messages change.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from ...client import region_names
+from ..tables import escaped
+from .form_actions import Actions
+from .form_editor import FormEditor
+from .form_fields import Entries, provision_line
+from .parts import Panel, said, workspace_here
+from .plan_run import PlanRun, StepStatus
+from .plan_view import (
+    count_of,
+    error_markup,
+    error_text,
+    facts_markup,
+    steps_table,
+    summary,
+)
+from .work import Worker
+
+if TYPE_CHECKING:
+
+    from ...client import AccountChoices, StepEvent
+    from ..workspace import Workspace
+
+__all__ = ["ProvisionForm"]
+
+_BUSY = ("applying", "cleaning")
+_PAUSE = 0.6
+"""Seconds without a key until a plan is made."""
+
+
+class ProvisionForm(Panel):
+    """A form over a plan; ``%ecs_provision`` without arguments shows it.
+
+    Args:
+        workspace: of the notebook; None: the one whose magics are loaded.
+        pause: seconds without a change until a plan is made.
+
+    Attributes:
+        phase: ``form``, ``applying``, ``failed``, ``made``, ``cleaning``, ``left`` (clean-up has
+            failed) or ``clean``.
+    """
+
+    def __init__(self, workspace: Workspace | None = None, *, pause: float = _PAUSE) -> None:
+        self._workspace = workspace or workspace_here()
+        self._pause = pause
+        self._lock = threading.RLock()
+        self._changes = threading.Condition(self._lock)
+        self._version = 0
+        self._over = False
+        self.phase = "form"
+        self._problems: dict[str, str] = {}
+        self._plan: Any = None
+        self._error: BaseException | None = None
+        self._planned: Entries | None = None
+        self._run = PlanRun()
+        self._read_for: str | None = None
+        self._outcome: tuple[str, str] = ("", "plain")
+        self._reader = Worker("ecs-form-reader")
+        self._planner = Worker("ecs-form-planner")
+        self._doer = Worker("ecs-form-doer")
+        self._build()
+        super().__init__(
+            (
+                ipywidgets.HTML(
+                    "<div style='line-height:1.45'><b>From an account to a container to exec into"
+                    "</b><div style='opacity:.75;font-size:90%'>A name is enough. Nothing is made "
+                    "before Apply.</div></div>"
+                ),
+                self.editor,
+                self._head,
+                self._table,
+                self._facts,
+                self.actions,
+                self._said,
+            ),
+            layout=ipywidgets.Layout(max_width="860px", overflow="visible"),
+        )
+        self._workspace.panels.add(self)
+        self._read()
+        self._changed()
+
+    def _build(self) -> None:
+        self.editor = FormEditor(self._changed)
+        roomy = ipywidgets.Layout(margin="8px 0 0")
+        self._head = ipywidgets.HTML(layout=roomy)
+        self._table = ipywidgets.HTML()
+        self._facts = ipywidgets.HTML()
+        self._said = ipywidgets.HTML()
+        self.actions = Actions(
+            self._lock,
+            apply=self._apply_clicked,
+            again=self._again_clicked,
+            clean=self._clean_clicked,
+            delete=self._delete_confirmed,
+        )
+
+    def close(self) -> None:
+        """Begin nothing more and change nothing more; what is being made goes on to its end."""
+        with self._lock:
+            self._over = True
+            self._changes.notify_all()
+        for worker in (self._reader, self._planner, self._doer):
+            worker.close()
+        super().close()
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until nothing is read, planned or done; return whether that has come."""
+        return all(worker.idle(timeout) for worker in (self._reader, self._planner, self._doer))
+
+    # -- the account -----------------------------------------------------------------------------
+
+    def _client(self, region: str) -> Any:
+        # In a thread of its own nothing can run on the notebook's loop.
+        values = {"region": region or None, "cluster": None}
+        return self._workspace.client(self._workspace.key(values, bridge="thread"))
+
+    def _read(self) -> None:
+        region = self.editor.entries().region
+        self._read_for = region
+        self.editor.note_reading()
+        self._reader.ask(partial(self._read_choices, region))
+
+    def _read_choices(self, region: str) -> None:
+        choices: AccountChoices | None = None
+        why = ""
+        names = region_names()
+        try:
+            choices = self._client(region).unattended().choices()
+        except Exception as error:  # noqa: BLE001 - the form shows it, whatever it is
+            why = error_text(error, self._workspace.masked)
+        with self._lock:
+            if self._over or region != self._read_for:
+                return
+            self.editor.offer_regions(names)
+            if choices is None:
+                self.editor.unreadable(why)
+            else:
+                self.editor.fill(choices)
+            self.editor.show(self._problems)
+
+    # -- the plan --------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        """Something was typed or chosen."""
+        with self._lock:
+            if self._over or self.phase in _BUSY:
+                return
+            entries = self.editor.entries()
+            if entries.region != self._read_for:
+                self._read()
+            self._problems = entries.problems()
+            self.editor.show(self._problems)
+            if entries != self._planned:
+                self._make_plan(entries)
+
+    def _make_plan(self, entries: Entries, *, pause: bool = True) -> None:
+        self._version += 1
+        self._changes.notify_all()  # whoever waits for a pause in typing
+        self._plan, self._error, self._planned = None, None, entries
+        self.phase, self._outcome = "form", ("", "plain")
+        self.actions.dismiss()
+        if not self._problems:
+            wait = self._pause if pause else 0.0
+            self._planner.ask(partial(self._plan_after, wait, self._version, entries))
+        self._show()
+
+    def _plan_after(self, pause: float, version: int, entries: Entries) -> None:
+        with self._changes:
+            outdated = self._changes.wait_for(lambda: self._outdated(version), pause)
+            if outdated:
+                return
+        plan, error = None, None
+        try:
+            plan = self._client(entries.region).plan(entries.name.strip(), **entries.given())
+        except Exception as caught:  # noqa: BLE001 - the form shows it, whatever it is
+            error = caught
+        with self._lock:
+            if self._outdated(version):
+                return
+            self._plan, self._error = plan, error
+            self._run = PlanRun() if plan is None else PlanRun.of(plan.steps)
+            self._show()
+
+    def _outdated(self, version: int) -> bool:
+        return self._over or version != self._version
+
+    def _again_clicked(self) -> None:
+        if self.phase in _BUSY:
+            return
+        self._read()
+        self._problems = self.editor.entries().problems()
+        self._make_plan(self.editor.entries(), pause=False)
+
+    # -- making it -------------------------------------------------------------------------------
+
+    @property
+    def _obstacle(self) -> str:
+        """Why nothing can be applied now; empty when it can."""
+        if self.phase in _BUSY:
+            return ""
+        if "name" in self._problems and len(self._problems) == 1:
+            return "type a name" if not self.editor.entries().name.strip() else "see the name above"
+        if self._problems:
+            return "see " + ", ".join(self.editor.label(name) for name in self._problems)
+        if self.phase in ("made", "clean"):
+            return ""
+        if self._error is not None:
+            return "there is no plan"
+        if self._plan is None:
+            return "planning…"
+        if any(step.action == "conflict" for step in self._plan.steps):
+            return "something is in the way: see the plan"
+        return ""
+
+    def _apply_clicked(self) -> None:
+        if self.phase not in ("form", "failed") or self._obstacle or self._plan is None:
+            return
+        assert self._planned is not None
+        going_on = self.phase == "failed"
+        self.phase, self._outcome = "applying", ("", "plain")
+        self.actions.dismiss()
+        if not going_on:
+            self._run = PlanRun.of(self._plan.steps, "waiting")
+        self._doer.ask(partial(self._apply, self._planned, going_on))
+        self._show()
+
+    def _apply(self, entries: Entries, going_on: bool) -> None:
+        error: BaseException | None = None
+        plan = self._plan
+        try:
+            if going_on:  # what was made by then is there now
+                plan = self._client(entries.region).plan(entries.name.strip(), **entries.given())
+                self._replanned(plan)
+            plan.apply(progress=self._progressed)
+        except Exception as caught:  # noqa: BLE001 - the form shows it, whatever it is
+            error = caught
+        with self._lock:
+            if error is None:
+                self.phase = "made"
+                self._aim(entries)
+            else:
+                self._fail("failed", error)
+            self._show()
+
+    def _replanned(self, plan: Any) -> None:
+        with self._lock:
+            self._plan, self._run = plan, PlanRun.of(plan.steps, "waiting")
+            self._show()
+
+    def _aim(self, entries: Entries) -> None:
+        """Let the notebook's commands run in what was made."""
+        name = entries.name.strip()
+        target = f"{name}/{name}:{entries.container.strip()}"
+        settings = self._workspace.settings
+        words = f"Done. Commands of this notebook now run in {target}"
+        if entries.region and entries.region != settings.region:
+            settings.region = entries.region
+            words += f", in {entries.region}"
+        settings.target = target
+        self._outcome = (f"{words}; %ecs_exec hostname tries it.", "good")
+
+    def _progressed(self, event: StepEvent) -> None:
+        with self._lock:
+            self._run = self._run.after(event)
+            self._show_run()
+
+    def _fail(self, phase: str, error: BaseException) -> None:
+        self.phase = phase
+        self._run = self._run.ended()
+        shown = self._run.failed
+        # In its own row, where it is one step's; else here.
+        self._error = None if shown is not None and shown.error is not None else error
+        where = f" at {shown.step.kind} {shown.step.name}" if shown is not None else ""
+        then = {
+            "failed": "Go on takes up where it stopped.",
+            "left": "Clean up again takes what is left.",
+        }[phase]
+        self._outcome = (f"Stopped{where}; {count_of(self._run.done, 'step')} done. {then}", "bad")
+
+    # -- taking it away --------------------------------------------------------------------------
+
+    def _clean_clicked(self) -> None:
+        if self.phase in _BUSY or self._plan is None:
+            return
+        there = [f"{s.step.kind} {s.step.name}" for s in self._run.steps if _is_there(s)]
+        options = self._plan.options
+        self.actions.ask(options.name, there, options.bucket)
+
+    def _delete_confirmed(self, empty_bucket: bool) -> None:
+        if self.phase in _BUSY or self._plan is None:
+            return
+        self.phase, self._outcome, self._error = "cleaning", ("", "plain"), None
+        self._run = PlanRun()
+        self._doer.ask(partial(self._destroy, self._plan, empty_bucket))
+        self._show()
+
+    def _destroy(self, plan: Any, empty_bucket: bool) -> None:
+        error: BaseException | None = None
+        try:
+            plan.destroy(progress=self._progressed, empty_bucket=empty_bucket)
+        except Exception as caught:  # noqa: BLE001 - the form shows it, whatever it is
+            error = caught
+        with self._lock:
+            if error is None:
+                self.phase = "clean"
+                self._outcome = (f"All of {plan.options.name} is deleted.", "good")
+                self._forget(plan.options)
+            else:
+                self._fail("left", error)
+            self._show()
+
+    def _forget(self, options: Any) -> None:
+        settings = self._workspace.settings
+        if settings.target == f"{options.name}/{options.name}:{options.container}":
+            settings.target = ""
+
+    # -- showing ---------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        """Bring everything up to date; called with the lock."""
+        if self._over:
+            return
+        busy = self.phase in _BUSY
+        self.editor.enable(not busy)
+        obstacle = self._obstacle
+        ready = not (busy or obstacle or self._plan is None)
+        there = self._plan is not None and any(map(_is_there, self._run.steps))
+        self.actions.update(
+            {"failed": "Go on", "applying": "Applying…"}.get(self.phase, "Apply"),
+            why=obstacle,
+            apply=ready and self.phase in ("form", "failed"),
+            again=not busy and not self._problems,
+            clean=not busy if there and self.phase not in ("cleaning", "clean") else None,
+        )
+        self._said.value = _live(said(*self._outcome))
+        self._show_run()
+        facts = ""
+        if self._plan is not None:
+            line = provision_line(self._plan.options, (self._planned or Entries()).region)
+            facts = facts_markup(self._plan.documents, self._plan.costs, self._workspace.masked)
+            facts += _line_markup(self._workspace.masked(line))
+        if self._facts.value != facts:
+            self._facts.value = facts
+
+    def _show_run(self) -> None:
+        if self._over:
+            return
+        masked = self._workspace.masked
+        head = self._headline()
+        heading = f"<b>Plan</b> <span style='opacity:.75'>{escaped(head)}</span>"
+        self._head.value = _live(f"<div style='line-height:1.45'>{heading}</div>")
+        table = ""
+        if self._run.steps and not self._problems:
+            table = steps_table(self._run, "", masked).html()
+            if self._plan is None:
+                table = f"<div style='opacity:.45' aria-hidden='true'>{table}</div>"
+        if self._error is not None:
+            table += error_markup(self._error, masked)
+        if self._table.value != table:
+            self._table.value = table
+
+    def _headline(self) -> str:
+        run = self._run
+        if self.phase in _BUSY:
+            now = run.now
+            doing = f": {now.step.kind} {now.step.name}" if now else ""
+            word = "applying" if self.phase == "applying" else "cleaning up"
+            return f"{word}, {run.done} of {run.wanted or '…'}{doing}"
+        if self._problems:
+            return ""
+        if self._plan is None:
+            return "could not be made" if self._error else "planning…"
+        if self.phase in ("failed", "left"):
+            return f"stopped after {count_of(run.done, 'step')}"
+        if self.phase in ("made", "clean"):
+            return f"{count_of(run.done, 'step')} done"
+        return summary(each.step for each in run.steps)
+
+    # -- as text ---------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        with self._lock:
+            entries, plan = self.editor.entries(), self._plan
+            masked = self._workspace.masked
+            lines = ["Provisioning form: from an account to a container to exec into", ""]
+            lines += self.editor.lines(self._problems)
+            lines.append("")
+            if self._error is not None:
+                lines.append(f"Plan: {error_text(self._error, masked)}")
+            elif plan is None:
+                lines.append(f"Plan: {self._obstacle}")
+            else:
+                lines.append(steps_table(self._run, f"Plan: {self._headline()}", masked).text())
+                lines += [f"Cost: {masked(each)}" for each in plan.costs]
+            if self._outcome[0]:
+                lines.append(self._outcome[0])
+            if self._problems:
+                line = f"%ecs_provision {entries.name.strip() or 'NAME'}"
+            else:
+                line = provision_line(entries.options(), entries.region)
+            lines += ["", f"{masked(line)} does the same without a form."]
+            return "\n".join(lines)
+
+
+def _is_there(each: StepStatus) -> bool:
+    """Whether a resource exists, as far as is known; of a step that failed it may."""
+    return each.step.action in ("keep", "update") or each.state in ("done", "failed")
+
+
+def _live(markup: str) -> str:
+    """Markup that screen readers tell when it changes."""
+    return f'<div role="status">{markup}</div>' if markup else ""
+
+
+def _line_markup(line: str) -> str:
+    return (
+        '<div style="opacity:.7;font-size:90%;margin-top:6px">The same without a form</div>'
+        '<pre style="margin:0;font-size:90%;white-space:pre-wrap;overflow-wrap:anywhere">'
+        f"{escaped(line)}</pre>"
+    )
