@@ -66,13 +66,13 @@ class Actions(ipywidgets.VBox):
                 display="none",
                 border="1px solid rgba(128,128,128,.4)",
                 padding="6px 10px",
-                margin="6px 0",
+                margin="6px 2px",
                 overflow="visible",
             ),
         )
         row = ipywidgets.HBox(
             (self.apply, self.again, self.clean, self.why),
-            layout=ipywidgets.Layout(margin="6px 0 0", **_WRAPPING),
+            layout=ipywidgets.Layout(margin="8px 0 0", **_WRAPPING),
         )
         super().__init__((row, self._box), layout=ipywidgets.Layout(overflow="visible"))
 

@@ -167,7 +167,8 @@ class Entries:
                 else defaults.instance_type
             ),
         )
-        return options, {**options.problems(), **found}
+        of_plan = {name: words for name, words in options.problems().items() if self.applies(name)}
+        return options, {**of_plan, **found}
 
 
 def memories(cpu: int) -> tuple[int, ...]:

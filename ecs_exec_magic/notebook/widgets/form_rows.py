@@ -17,7 +17,7 @@ from .parts import said
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["Field", "Section", "control", "show"]
+__all__ = ["Field", "Section", "control", "live", "set_value", "show"]
 
 _LABEL = "128px"
 _WIDTH = {"width": "auto", "max_width": "560px"}
@@ -56,7 +56,7 @@ class Field(ipywidgets.VBox):
         self._problem = ""
         self._changed = changed
         self._line = ipywidgets.HTML(
-            layout=ipywidgets.Layout(margin=f"-2px 2px 2px calc({_LABEL} + 6px)", display="none")
+            layout=ipywidgets.Layout(margin=f"-2px 2px 2px calc({_LABEL} + 10px)", display="none")
         )
         self._control: Any = None
         super().__init__(layout=ipywidgets.Layout(overflow="visible"))
@@ -111,8 +111,7 @@ class Field(ipywidgets.VBox):
         self._problem = problem
         text = problem or self.note
         value = said(text, "bad") if problem else said(text, small=True)
-        if value != self._line.value:
-            self._line.value = value
+        set_value(self._line, live(value))
         show(self._line, bool(text))
 
     @property
@@ -195,3 +194,14 @@ def show(widget: Any, there: bool) -> None:
     display = None if there else "none"
     if widget.layout.display != display:
         widget.layout.display = display
+
+
+def set_value(widget: Any, value: str) -> None:
+    """Replace what stands there; what is the same is not sent again, and stays as it was folded."""
+    if widget.value != value:
+        widget.value = value
+
+
+def live(markup: str) -> str:
+    """Markup that screen readers tell when it changes."""
+    return f'<div role="status">{markup}</div>' if markup else ""

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from ...client import Step
     from .plan_run import PlanRun, StepStatus
 
-__all__ = ["count_of", "error_markup", "error_text", "facts_markup", "steps_table", "summary"]
+__all__ = [
+    "count_of",
+    "error_markup",
+    "error_text",
+    "facts_markup",
+    "line_markup",
+    "steps_table",
+    "summary",
+]
 
 _COLUMNS = (
     Column(""),
@@ -89,7 +97,8 @@ def _state(each: StepStatus) -> Cell:
         colour, words = "good", _DONE.get(action, "is there")
     elif each.state == "failed":
         colour, words = "bad", "failed"
-    return Cell(words, dot(colour, words))
+    # As wide as the longest word, so that nothing moves while a plan is applied.
+    return Cell(words, f'<div style="min-width:6.5em">{dot(colour, words)}</div>')
 
 
 def _about(each: StepStatus, masked: Callable[[str], str]) -> Cell:
@@ -155,3 +164,12 @@ def facts_markup(
             f"{html.escape(masked(text))}</pre></details>"
         )
     return "".join(parts)
+
+
+def line_markup(line: str) -> str:
+    """The line that does the same."""
+    return (
+        '<div style="opacity:.7;font-size:90%;margin-top:6px">The same without a form</div>'
+        '<pre style="margin:0;font-size:90%;white-space:pre-wrap;overflow-wrap:anywhere">'
+        f"{escaped(line)}</pre>"
+    )

@@ -19,6 +19,7 @@ from ..tables import escaped
 from .form_actions import Actions
 from .form_editor import FormEditor
 from .form_fields import Entries, provision_line
+from .form_rows import live, set_value
 from .parts import Panel, said, workspace_here
 from .plan_run import PlanRun, StepStatus
 from .plan_view import (
@@ -26,13 +27,13 @@ from .plan_view import (
     error_markup,
     error_text,
     facts_markup,
+    line_markup,
     steps_table,
     summary,
 )
 from .work import Worker
 
 if TYPE_CHECKING:
-
     from ...client import AccountChoices, StepEvent
     from ..workspace import Workspace
 
@@ -54,6 +55,8 @@ class ProvisionForm(Panel):
         phase: ``form``, ``applying``, ``failed``, ``made``, ``cleaning``, ``left`` (clean-up has
             failed) or ``clean``.
     """
+
+    _over = True
 
     def __init__(self, workspace: Workspace | None = None, *, pause: float = _PAUSE) -> None:
         self._workspace = workspace or workspace_here()
@@ -87,6 +90,7 @@ class ProvisionForm(Panel):
                 self._facts,
                 self.actions,
                 self._said,
+                self._line,
             ),
             layout=ipywidgets.Layout(max_width="860px", overflow="visible"),
         )
@@ -96,11 +100,11 @@ class ProvisionForm(Panel):
 
     def _build(self) -> None:
         self.editor = FormEditor(self._changed)
-        roomy = ipywidgets.Layout(margin="8px 0 0")
-        self._head = ipywidgets.HTML(layout=roomy)
+        self._head = ipywidgets.HTML(layout=ipywidgets.Layout(margin="10px 2px 0"))
         self._table = ipywidgets.HTML()
         self._facts = ipywidgets.HTML()
         self._said = ipywidgets.HTML()
+        self._line = ipywidgets.HTML()
         self.actions = Actions(
             self._lock,
             apply=self._apply_clicked,
@@ -111,6 +115,8 @@ class ProvisionForm(Panel):
 
     def close(self) -> None:
         """Begin nothing more and change nothing more; what is being made goes on to its end."""
+        if self._over:  # a form that was never made is closed by its __del__, too
+            return
         with self._lock:
             self._over = True
             self._changes.notify_all()
@@ -347,23 +353,24 @@ class ProvisionForm(Panel):
             again=not busy and not self._problems,
             clean=not busy if there and self.phase not in ("cleaning", "clean") else None,
         )
-        self._said.value = _live(said(*self._outcome))
+        set_value(self._said, live(said(*self._outcome)))
         self._show_run()
-        facts = ""
+        facts, line = "", ""
         if self._plan is not None:
-            line = provision_line(self._plan.options, (self._planned or Entries()).region)
-            facts = facts_markup(self._plan.documents, self._plan.costs, self._workspace.masked)
-            facts += _line_markup(self._workspace.masked(line))
-        if self._facts.value != facts:
-            self._facts.value = facts
+            masked = self._workspace.masked
+            facts = facts_markup(self._plan.documents, self._plan.costs, masked)
+            region = (self._planned or Entries()).region
+            line = line_markup(masked(provision_line(self._plan.options, region)))
+        set_value(self._facts, facts)
+        set_value(self._line, line)
 
     def _show_run(self) -> None:
         if self._over:
             return
         masked = self._workspace.masked
         head = self._headline()
-        heading = f"<b>Plan</b> <span style='opacity:.75'>{escaped(head)}</span>"
-        self._head.value = _live(f"<div style='line-height:1.45'>{heading}</div>")
+        markup = f"<b>Plan</b> <span style='opacity:.75'>{escaped(head)}</span>" if head else ""
+        set_value(self._head, live(f"<div style='line-height:1.45'>{markup}</div>"))
         table = ""
         if self._run.steps and not self._problems:
             table = steps_table(self._run, "", masked).html()
@@ -371,8 +378,7 @@ class ProvisionForm(Panel):
                 table = f"<div style='opacity:.45' aria-hidden='true'>{table}</div>"
         if self._error is not None:
             table += error_markup(self._error, masked)
-        if self._table.value != table:
-            self._table.value = table
+        set_value(self._table, table)
 
     def _headline(self) -> str:
         run = self._run
@@ -420,16 +426,3 @@ class ProvisionForm(Panel):
 def _is_there(each: StepStatus) -> bool:
     """Whether a resource exists, as far as is known; of a step that failed it may."""
     return each.step.action in ("keep", "update") or each.state in ("done", "failed")
-
-
-def _live(markup: str) -> str:
-    """Markup that screen readers tell when it changes."""
-    return f'<div role="status">{markup}</div>' if markup else ""
-
-
-def _line_markup(line: str) -> str:
-    return (
-        '<div style="opacity:.7;font-size:90%;margin-top:6px">The same without a form</div>'
-        '<pre style="margin:0;font-size:90%;white-space:pre-wrap;overflow-wrap:anywhere">'
-        f"{escaped(line)}</pre>"
-    )
