@@ -94,7 +94,7 @@ class ProvisionForm(Panel):
             ),
             layout=ipywidgets.Layout(max_width="860px", overflow="visible"),
         )
-        self._workspace.panels.add(self)
+        self._workspace.keep(self)
         self._read()
         self._changed()
 
