@@ -18,7 +18,7 @@ PACKAGE = Path(ecs_exec_magic.__file__).parent
 ROOM = "ecs_exec_magic"
 
 # Each room may import from those below it. What has no row of its own is a module at the top.
-BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "views"}
+BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "tables", "views"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
@@ -27,6 +27,7 @@ BELOW: dict[str, set[str]] = {
     "views": BASE,
     "cleaning": set(),
     "masking": set(),
+    "tables": set(),
     "journal": BASE,
     "channel": BASE,
     "remote": BASE | {"channel"},
