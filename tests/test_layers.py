@@ -40,7 +40,9 @@ BELOW: dict[str, set[str]] = {
     "fleet": BASE | {"aws", "portal", "runner", "running"},
     "target": BASE
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
-    "client": BASE | {"aws", "portal", "runner", "running", "stream", "fleet", "target"},
+    "plan_views": BASE | {"aws"},  # its steps, for types only
+    "plan": BASE | {"aws", "plan_views", "portal"},
+    "client": BASE | {"aws", "portal", "runner", "running", "stream", "fleet", "plan", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -58,6 +60,8 @@ FOREIGN: dict[str, set[str]] = {
     "fleet": {"IPython", "ipywidgets", "picows"},
     "target": {"IPython", "ipywidgets", "picows"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
+    "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
