@@ -103,10 +103,8 @@ class PlanOptions:
                 found[name] = "letters, digits, - and _ only, 1 to 255 of them"
         if "name" not in found and len(self.name) > MOST_CHARS:
             found["name"] = f"at most {MOST_CHARS} characters: names of roles are made of it"
-        if self.launch_type == "EC2":
+        if self.launch_type != "FARGATE":
             found["launch_type"] = "plans cannot make EC2 instances yet; use FARGATE"
-        elif self.launch_type != "FARGATE":
-            found["launch_type"] = "FARGATE is what plans can make"
         if self.logging not in ("none", "default", "override"):
             found["logging"] = "none, default or override"
         if not _IMAGE.fullmatch(self.image):
