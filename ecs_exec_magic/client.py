@@ -283,22 +283,30 @@ class Client:
     # -- making and removing ---------------------------------------------------------------------
 
     def plan(
-        self, name: str, *, state: str | os.PathLike[str] | None = None, **options: Any
+        self,
+        name: str,
+        *,
+        state: str | os.PathLike[str] | None = None,
+        look: bool = True,
+        **options: Any,
     ) -> Plan:
         """Describe all that exec needs: cluster, roles, network, logs, and tasks with exec on.
 
-        Nothing is called yet; ``plan.show()`` looks at the account, ``plan.apply()`` makes what is
-        missing, ``plan.destroy()`` removes what the plan has made.
+        It only looks: ``plan.apply()`` makes what is missing, and ``plan.destroy()`` removes what
+        the plan has made.
 
         Args:
             name: of cluster, task family and service.
             state: a file that remembers what was made; the tags of things decide in any case.
+            look: False calls nothing and leaves the plan without steps, as ``destroy`` needs none.
             options: those of :class:`PlanOptions`.
 
         Raises:
-            InvalidRequest: AWS would not take an option; it is named.
+            InvalidRequest: AWS would not take an option; it is named, and nothing was called.
+            ProvisionError: something may not be looked at.
         """
-        return Plan(self._api, self._bridge, options_of(name, options), state)
+        plan = Plan(self._api, self._bridge, options_of(name, options), state)
+        return plan.refresh() if look else plan
 
     def choices(self) -> AccountChoices:
         """What the account has that a plan can use.

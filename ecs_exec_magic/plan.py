@@ -43,10 +43,11 @@ Progress = "Callable[[StepEvent], object]"
 class Plan:
     """All of AWS's walkthrough of ECS Exec under one name; made by ``client.plan(NAME)``.
 
-    Nothing is called before something is asked for.
-
     Attributes:
         options: what was asked for.
+        steps: what had to happen, in order, when the plan was made or last refreshed.
+        documents: the policies by title, as in ``task role``; what is not made yet stands in
+            brackets.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class Plan:
         self._api = api
         self._bridge = bridge
         self._state_path = state
-        self._steps: tuple[Step, ...] | None = None
-        self._documents: Mapping[str, Mapping[str, Any]] = {}
+        self.steps: tuple[Step, ...] = ()
+        self.documents: Mapping[str, Mapping[str, Any]] = {}
 
     def __repr__(self) -> str:
         return f"<Plan {self.options.name!r} on {self._api!r}>"
@@ -80,21 +81,6 @@ class Plan:
     def address(self) -> str:
         """Where commands can be run once it is applied: ``NAME/NAME:CONTAINER``."""
         return f"{self.options.name}/{self.options.name}:{self.options.container}"
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """What has to happen, in order; looked up at first use, see :meth:`refresh`."""
-        if self._steps is None:
-            self.refresh()
-        assert self._steps is not None
-        return self._steps
-
-    @property
-    def documents(self) -> Mapping[str, Mapping[str, Any]]:
-        """The policies, by title, as in ``task role``; what is not made yet stands in brackets."""
-        if self._steps is None:
-            self.refresh()
-        return self._documents
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -110,8 +96,8 @@ class Plan:
 
         async def look() -> None:
             site = await site_of(self._api, self.options)
-            self._steps = tuple(await looked_at(site))
-            self._documents = documents_of(site)
+            self.steps = tuple(await looked_at(site))
+            self.documents = documents_of(site)
 
         self._bridge.call(look())
         return self
@@ -161,9 +147,10 @@ class Plan:
 
         async def work(pause: Pause, tell: Tell) -> tuple[Step, ...]:
             site = await site_of(self._api, self.options, pause)
-            return tuple(await apply(site, tell, state.made))
+            steps = tuple(await apply(site, tell, state.made))
+            self.documents = documents_of(site)
+            return steps
 
-        self._steps = None
         return self._follow(work, progress, "apply")
 
     def destroy(
@@ -192,7 +179,6 @@ class Plan:
             known = state.resources
             return tuple(await destroy(site, tell, empty_bucket=empty_bucket, known=known))
 
-        self._steps = None
         removed = self._follow(work, progress, "destroy")
         state.end()
         return removed
