@@ -67,8 +67,8 @@ class PlanView:
         lines = [self._table.text()]
         if self._costs:
             lines += ["", "What costs money:", *(f"  - {each}" for each in self._costs)]
-        for title, document in self._documents.items():
-            lines += ["", f"Policy of the {title}:", json.dumps(document, indent=2)]
+        if self._documents:
+            lines += ["", f"Its policies ({', '.join(self._documents)}) are in .documents."]
         return "\n".join(lines)
 
     __repr__ = __str__

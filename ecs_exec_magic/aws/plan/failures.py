@@ -76,9 +76,11 @@ def conflicts(steps: Sequence[Step]) -> ProvisionError | None:
 
 def not_empty(step: Step) -> ProvisionError:
     """The error of a bucket that nobody has allowed to empty."""
-    return ProvisionError(
+    error = ProvisionError(
         f"nothing was removed: {step.kind} {step.name} has objects in it",
         cause="they are the logs of sessions, or somebody else's, and cannot be brought back",
         cure="save what you need, then destroy with empty_bucket=True",
         step=step,
     )
+    error.code = "BucketNotEmpty"
+    return error
