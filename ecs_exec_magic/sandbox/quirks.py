@@ -66,7 +66,8 @@ def _close_deleted_objects() -> None:
     """moto never closes the files of objects that are deleted, and warns of that itself."""
     from moto.s3.models import FakeKey
 
-    FakeKey.__del__ = lambda key: key.dispose()
+    kind: Any = FakeKey
+    kind.__del__ = lambda key: key.dispose()
 
 
 class InUse:
