@@ -1,4 +1,4 @@
-"""A practice cluster with nothing in it, in which IAM decides, and what can be seen of its account."""
+"""An empty practice cluster in which IAM decides, and what can be seen of its account."""
 
 from __future__ import annotations
 
