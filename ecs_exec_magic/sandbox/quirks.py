@@ -44,8 +44,9 @@ class BucketDefaults:
         self._account = account
 
     @operation("CreateBucket")
-    def op_create_bucket(self, given: dict[str, Any], caller: Caller) -> None:
+    async def op_create_bucket(self, given: dict[str, Any], caller: Caller) -> None:
         """Refuse a name that no new bucket may have."""
+        await self._account.run(_close_deleted_objects)
         if not _BUCKET.fullmatch(given["Bucket"]):
             raise ApiError("InvalidBucketName", "The specified bucket is not valid.")
 
@@ -59,6 +60,14 @@ class BucketDefaults:
             Bucket=given["Bucket"],
             ServerSideEncryptionConfiguration=_SSE_S3,
         )
+
+
+def _close_deleted_objects() -> None:
+    """moto never closes the files of objects that are deleted, and warns of that itself."""
+    from moto.s3.models import FakeKey
+
+    kind: Any = FakeKey
+    kind.__del__ = lambda key: key.dispose()
 
 
 class InUse:

@@ -54,6 +54,7 @@ class PlannedAccount:
     step_gate: threading.Event | None = None
     unreadable: EcsExecError | None = None
     unplannable: EcsExecError | None = None
+    unseen: EcsExecError | None = None
     asked: list[tuple[str | None, str, dict[str, Any]]] = field(default_factory=list)
     began: threading.Event = field(default_factory=threading.Event)
     applied: int = 0
@@ -103,16 +104,23 @@ class FakePlan:
             raise ProvisionError("something is in the way", cure="choose another name")
         self._take(self.steps, progress)
 
-    def destroy(self, progress: Any = None, empty_bucket: bool = False) -> None:
-        gone = [
+    @property
+    def address(self) -> str:
+        return f"{self.options.name}/{self.options.name}:{self.options.container}"
+
+    def leftovers(self) -> tuple[Step, ...]:
+        if self._account.unseen is not None:
+            raise self._account.unseen
+        return tuple(
             Step(step.kind, step.name, "delete")
             for step in reversed(self.steps)
             if (step.kind, step.name) in self._account.there
-        ]
+        )
+
+    def destroy(self, progress: Any = None, empty_bucket: bool = False) -> None:
+        gone = self.leftovers()
         if self._account.objects and not empty_bucket:
-            self._account.fails["bucket"] = ProvisionError(
-                "the bucket has objects", cause="session logs", cure="empty it"
-            )
+            raise ProvisionError("the bucket has objects", cause="session logs", cure="empty it")
         self._take(gone, progress)
 
     def _take(self, steps: Any, progress: Any) -> None:

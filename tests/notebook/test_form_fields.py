@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecs_exec_magic.client import FARGATE_SIZES, PlanOptions
+from ecs_exec_magic.notebook.plan_lines import PROVISION_LINE, given_options, provision_line
 from ecs_exec_magic.notebook.widgets.form_fields import LOGS, Entries, memories, summaries
 
 pytestmark = pytest.mark.kernel
@@ -24,7 +25,6 @@ sizes = st.sampled_from([(cpu, size) for cpu, all_of in FARGATE_SIZES.items() fo
 def entries(draw: Any) -> Entries:
     kinds: dict[str, Any] = {
         "public_address": st.sampled_from(["auto", "yes", "no"]),
-        "launch_type": st.sampled_from(["FARGATE", "EC2"]),
         "logs": st.sampled_from([value for _, value in LOGS]),
         "service": st.booleans(),
         "encrypt_logs": st.booleans(),
@@ -63,6 +63,8 @@ def test_either_a_problem_or_options_that_have_none(made: Entries) -> None:
     options = made.options()
     assert not options.problems()
     assert PlanOptions(options.name, **made.given()) == options
+    parsed = PROVISION_LINE.parse(provision_line(options).removeprefix("%ecs_provision"))
+    assert given_options(parsed.values) == made.given(), "the line means the same"
 
 
 @given(entries())
@@ -96,7 +98,7 @@ def test_tags_are_lines(tags: dict[str, str]) -> None:
         ({"count": ""}, "count", "a whole number"),
         ({"count": "-1"}, "count", "a whole number"),
         ({"count": "11", "service": False}, "count", "at most 10"),
-        ({"memory": 8192}, "memory", "512 to 2048"),
+        ({"memory": 8192}, "memory", "512, 1024, 2048 MiB"),
         ({"logs": "bucket"}, "bucket", "a name is needed"),
         ({"logs": "both", "bucket": "A"}, "bucket", "lower-case"),
         ({"log_group": "a b"}, "log_group", "letters, digits"),
@@ -104,7 +106,6 @@ def test_tags_are_lines(tags: dict[str, str]) -> None:
         ({"tags": "=b"}, "tags", "KEY=VALUE"),
         ({"tags": "a=b\na=c"}, "tags", "twice"),
         ({"tags": "aws:a=b"}, "tags", "AWS's own"),
-        ({"launch_type": "EC2", "instance_type": ""}, "instance_type", "t3.micro"),
     ],
 )
 def test_problems_stand_at_their_field(change: dict[str, Any], field: str, words: str) -> None:
@@ -127,14 +128,10 @@ def test_where_sessions_are_logged() -> None:
 
 
 def test_what_does_not_apply_is_left_out() -> None:
-    made = Entries(
-        name="web", logs="group", bucket="A", prefix="p", encrypt_logs=True, instance_type=""
-    )
+    made = Entries(name="web", logs="group", bucket="A", prefix="p", encrypt_logs=True)
     assert made.given() == {}
     assert replace(made, kms_key="new").given() == {"kms_key": "new", "encrypt_logs": True}
     assert replace(made, kms_key="new", logs="off").given() == {"kms_key": "new", "logging": "none"}
-    on_ec2 = Entries(name="web", launch_type="EC2", public_address="yes")
-    assert on_ec2.given() == {"launch_type": "EC2"}
 
 
 def test_the_memory_that_goes_with_a_cpu() -> None:

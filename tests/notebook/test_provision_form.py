@@ -58,6 +58,11 @@ def applied(form: Any, **values: Any) -> Any:
     return settled(form)
 
 
+def asked(form: Any) -> Any:
+    form.actions.clean.click()
+    return settled(form)
+
+
 def words(form: Any, name: str) -> str:
     return str(form.editor[name].words)
 
@@ -119,7 +124,7 @@ def test_every_control_has_a_label_and_is_of_old(form: Any) -> None:
 def test_sections_fold(form: Any) -> None:
     section = form.editor.sections["where"]
     assert not section.is_open
-    assert section.head.description == "▸ Where:  eu-west-1, default VPC, Fargate"
+    assert section.head.description == "▸ Where:  eu-west-1, default VPC"
     section.head.click()
     assert section.is_open
     assert section.head.description == "▾ Where"
@@ -156,7 +161,8 @@ def test_another_region_is_read_again(form: Any, account: PlannedAccount) -> Non
     assert form.editor["subnets"].control.options[0][0].startswith("us-east-1a")
     assert "--region us-east-1" in form._line.value
     applied(form)
-    assert form._workspace.settings.region == "us-east-1", "or its target could not be found"
+    assert target(form) == "", "the notebook works in another region"
+    assert "%ecs_target web/web:nginx --region us-east-1" in form._said.value
 
 
 def test_what_may_not_be_listed_is_typed(shell: Any, account: PlannedAccount) -> None:
@@ -220,12 +226,14 @@ def test_fields_that_mean_nothing_are_not_shown(form: Any) -> None:
     def shown(*names: str) -> list[bool]:
         return [form.editor[name].layout.display != "none" for name in names]
 
-    fields = ("log_group", "bucket", "prefix", "encrypt_logs", "instance_type")
-    assert shown(*fields) == [True, False, False, False, False]
-    put(form, logs="both", kms_key="new", launch_type="EC2")
-    assert shown(*fields, "public_address") == [True, True, True, True, True, False]
+    fields = ("log_group", "bucket", "prefix", "encrypt_logs")
+    assert shown(*fields) == [True, False, False, False]
+    put(form, logs="both", kms_key="new")
+    assert shown(*fields) == [True, True, True, True]
     put(form, logs="off")
-    assert shown(*fields) == [False, False, False, False, True]
+    assert shown(*fields) == [True, False, False, False]
+    put(form, logs="bucket")
+    assert shown(*fields) == [False, True, True, True]
 
 
 def test_memory_goes_with_the_cpu(form: Any, account: PlannedAccount) -> None:
@@ -384,7 +392,7 @@ def test_clean_up_asks_first(form: Any, account: PlannedAccount) -> None:
     there = list(account.there)
     form.actions.delete.click()
     assert settled(form).phase == "made", "not asked yet"
-    form.actions.clean.click()
+    asked(form)
     assert form.actions.asking
     assert "4 resources" in form.actions.question.value
     assert "cluster web" in form.actions.question.value
@@ -393,20 +401,20 @@ def test_clean_up_asks_first(form: Any, account: PlannedAccount) -> None:
     form.actions.delete.click()
     settled(form)
     assert account.there == there
-    form.actions.clean.click()
+    asked(form)
     form.actions.delete.click()
     settled(form)
     assert account.there == []
     assert form.phase == "clean"
     assert states(form) == ["deleted"] * 4
-    assert "All of web is deleted" in form._said.value
+    assert "All that was made for web is deleted" in form._said.value
     assert target(form) == "", "nothing runs there any more"
 
 
 def test_a_target_of_the_users_own_stays(form: Any) -> None:
     applied(form)
     form._workspace.settings.target = "prod/shop:till"
-    form.actions.clean.click()
+    asked(form)
     form.actions.delete.click()
     assert settled(form).phase == "clean"
     assert target(form) == "prod/shop:till"
@@ -415,14 +423,14 @@ def test_a_target_of_the_users_own_stays(form: Any) -> None:
 def test_a_bucket_with_objects(form: Any, account: PlannedAccount) -> None:
     applied(form, logs="bucket", bucket="b-1")
     account.objects = True
-    form.actions.clean.click()
+    asked(form)
     assert not form.actions.empty.value, "never on by itself"
     form.actions.delete.click()
     settled(form)
     assert form.phase == "left"
     assert "the bucket has objects" in form._table.value
     assert "Clean up again" in form._said.value
-    form.actions.clean.click()
+    asked(form)
     form.actions.empty.value = True
     form.actions.delete.click()
     assert settled(form).phase == "clean"
@@ -438,9 +446,21 @@ def test_nothing_to_clean_up(form: Any, account: PlannedAccount) -> None:
     assert form.actions.clean.layout.display is None
 
 
+def test_what_is_left_cannot_be_looked_at(form: Any, account: PlannedAccount) -> None:
+    applied(form)
+    account.unseen = AccessDenied("tag:GetResources is not allowed", cure="ask")
+    asked(form)
+    assert (form.phase, form.actions.asking) == ("made", False)
+    assert "tag:GetResources is not allowed; ask" in form._said.value
+    account.unseen, account.there[:] = None, []
+    asked(form)
+    assert not form.actions.asking
+    assert "nothing of web" in form._said.value
+
+
 def test_typing_takes_the_question_back(form: Any) -> None:
     applied(form)
-    form.actions.clean.click()
+    asked(form)
     put(form, name="webs")
     assert not form.actions.asking
     form.actions.delete.click()

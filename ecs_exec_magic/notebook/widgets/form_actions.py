@@ -92,7 +92,7 @@ class Actions(ipywidgets.VBox):
         show(self.clean, clean is not None)
         self.why.value = said(why, small=True)
 
-    def ask(self, name: str, things: Sequence[str], bucket: str | None) -> None:
+    def ask(self, name: str, things: Sequence[str], *, has_bucket: bool) -> None:
         """Ask whether these are to be deleted."""
         count = count_of(len(things), "resource")
         self.question.value = (
@@ -102,7 +102,7 @@ class Actions(ipywidgets.VBox):
         )
         self.delete.description = f"Delete {count}"
         self.empty.value = False
-        show(self.empty, bool(bucket))
+        show(self.empty, has_bucket)
         self._ask(True)
         _focus(self.spare)  # Enter, pressed once too often, deletes nothing
 

@@ -70,13 +70,7 @@ class FormEditor(ipywidgets.VBox):
             ),
             "where": Section(
                 "Where",
-                [
-                    field[name]
-                    for name in (
-                        *("region", "vpc", "subnets", "launch_type", "instance_type"),
-                        "public_address",
-                    )
-                ],
+                [field[name] for name in (*("region", "vpc", "subnets", "public_address"),)],
             ),
             "logging": Section(
                 "Logging and encryption",
@@ -112,9 +106,6 @@ class FormEditor(ipywidgets.VBox):
         add("region", "Dropdown", "Region", options=(("as AWS is configured", ""),))
         add("vpc", "Dropdown", "VPC", options=((_DEFAULT_VPC, ""),))
         add("subnets", "Text", "Subnets", value="", placeholder=_TYPED["subnets"])
-        launch = (("Fargate", "FARGATE"), ("EC2, an instance of your own", "EC2"))
-        add("launch_type", "Dropdown", "Launch type", options=launch)
-        add("instance_type", "Text", "Instance type")
         public = (("where the subnets need it", "auto"), ("yes", "yes"), ("no", "no"))
         add("public_address", "Dropdown", "Public address", options=public)
         add("logs", "Dropdown", "Sessions are", options=LOGS)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ...client import FARGATE_SIZES, PlanOptions
 
-__all__ = ["LOGS", "Entries", "memories", "provision_line", "summaries"]
+__all__ = ["LOGS", "Entries", "memories", "summaries"]
 
 Logs = Literal["off", "task", "group", "bucket", "both"]
 PublicAddress = Literal["auto", "yes", "no"]
@@ -46,8 +46,6 @@ class Entries:
     vpc: str = ""
     subnets: tuple[str, ...] = ()
     public_address: PublicAddress = "auto"
-    launch_type: Literal["FARGATE", "EC2"] = "FARGATE"
-    instance_type: str = "t3.micro"
     image: str = "nginx"
     container: str = "nginx"
     command: str = ""
@@ -68,16 +66,12 @@ class Entries:
 
     def applies(self, field: str) -> bool:
         """Whether a field means anything, as the others stand."""
-        if field == "log_group":
-            return self.logs in ("group", "both")
+        if field == "log_group":  # what the containers print is kept there, too
+            return self.logs != "bucket"
         if field in ("bucket", "prefix"):
             return self.logs in ("bucket", "both")
         if field == "encrypt_logs":
             return self.logs not in ("off", "task") and bool(self.kms_key.strip())
-        if field == "instance_type":
-            return self.launch_type == "EC2"
-        if field == "public_address":  # tasks on instances never get one
-            return self.launch_type == "FARGATE"
         return True
 
     def problems(self) -> dict[str, str]:
@@ -125,13 +119,11 @@ class Entries:
         log_group: str | None = self.log_group.strip() or None
         bucket = self.bucket.strip() or None
         if not self.applies("log_group"):
-            log_group = "" if self.logs == "bucket" else None
+            log_group = ""
         if not self.applies("bucket"):
             bucket = None
         elif bucket is None:
             found["bucket"] = "a name is needed: one that is there, or that is to be made"
-        if self.launch_type == "EC2" and not self.instance_type.strip():
-            found["instance_type"] = "as in t3.micro"
         mode: Any = _MODES.get(self.logs, "override")
         defaults = PlanOptions("")
         port = number("port", self.port, defaults.port)
@@ -140,10 +132,7 @@ class Entries:
             self.name.strip(),
             vpc=self.vpc.strip() or None,
             subnets=tuple(each.strip() for each in self.subnets if each.strip()),
-            assign_public_ip=(
-                _PUBLIC[self.public_address] if self.applies("public_address") else None
-            ),
-            launch_type=self.launch_type,
+            assign_public_ip=_PUBLIC[self.public_address],
             service=self.service,
             count=defaults.count if count is None else count,
             image=self.image.strip(),
@@ -161,11 +150,6 @@ class Entries:
             execution_role=self.execution_role.strip() or None,
             task_role=self.task_role.strip() or None,
             tags=tags,
-            instance_type=(
-                self.instance_type.strip()
-                if self.applies("instance_type")
-                else defaults.instance_type
-            ),
         )
         of_plan = {name: words for name, words in options.problems().items() if self.applies(name)}
         return options, {**of_plan, **found}
@@ -198,28 +182,6 @@ def _given(options: PlanOptions) -> dict[str, Any]:
     }
 
 
-def provision_line(options: PlanOptions, region: str = "") -> str:
-    """The line that does the same as the form: what differs from the defaults, as options.
-
-    Args:
-        region: empty: as AWS is configured.
-    """
-    words = ["%ecs_provision", _word(options.name)]
-    if region:
-        words.append(f"--region {_word(region)}")
-    for name, value in _given(options).items():
-        flag = f"--{name.replace('_', '-')}"
-        words.append(f"{flag} {_word(str(value))}")
-    return " ".join(words)
-
-
-def _word(text: str) -> str:
-    """A text as one word of a magic's line, in which braces and dollars mean variables."""
-    if "{" in text or "$" in text:
-        text = text.replace("{", "{{").replace("}", "}}").replace("$", "$$")
-    return shlex.quote(text)
-
-
 def summaries(entries: Entries, region: str = "") -> dict[str, str]:
     """What stands in each section, in a few words.
 
@@ -232,10 +194,9 @@ def summaries(entries: Entries, region: str = "") -> dict[str, str]:
     where = [entries.region or region, entries.vpc or "default VPC"]
     if entries.subnets:
         where.append(f"{len(entries.subnets)} subnet{'' if len(entries.subnets) == 1 else 's'}")
-    where.append("Fargate" if entries.launch_type == "FARGATE" else entries.instance_type)
     logs = {
         "off": "sessions are not kept",
-        "task": "sessions go where the container's logs go",
+        "task": "sessions go with the container's logs",
         "group": entries.log_group or f"/aws/ecs/{entries.name.strip() or 'NAME'}",
         "bucket": entries.bucket,
     }

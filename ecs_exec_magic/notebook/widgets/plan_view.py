@@ -1,6 +1,6 @@
 """A plan as it is shown: its steps with their states, its policies, and what will cost.
 
-Knows finished plans. Never knows ipywidgets or AWS.
+Knows plans by their interface. Never knows controls or AWS.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import html
 import json
 from typing import TYPE_CHECKING, Any
 
+from ...errors import EcsExecError
 from ..progress import GREY
 from ..tables import Cell, Column, Row, Table, dot, escaped
+from .parts import failure, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +25,6 @@ __all__ = [
     "error_markup",
     "error_text",
     "facts_markup",
-    "line_markup",
     "steps_table",
     "summary",
 ]
@@ -104,14 +105,14 @@ def _state(each: StepStatus) -> Cell:
 def _about(each: StepStatus, masked: Callable[[str], str]) -> Cell:
     if each.error is not None:
         return Cell(error_text(each.error, masked), error_markup(each.error, masked))
-    said = masked(each.said if each.state == "running" and each.said else each.step.why)
+    words = masked(each.said if each.state == "running" and each.said else each.step.why)
     lines = [masked(line) for line in each.step.difference]
     shows = lines and each.step.action in ("update", "conflict")
-    markup = escaped(said)
+    markup = escaped(words)
     if shows:
         inner = "".join(f"<div>{_breakable(line)}</div>" for line in lines)
         markup += f'<div style="font-family:monospace;font-size:90%">{inner}</div>'
-    return Cell("; ".join([said, *lines] if shows else [said]), markup)
+    return Cell("; ".join([words, *lines] if shows else [words]), markup)
 
 
 def _breakable(text: str) -> str:
@@ -128,19 +129,11 @@ def error_text(error: BaseException, masked: Callable[[str], str] = str) -> str:
 
 def error_markup(error: BaseException, masked: Callable[[str], str] = str) -> str:
     """What happened, why, and what to do, as markup."""
-    lines = [f'<div style="color:#d64545">{escaped(masked(_named(error)))}</div>']
-    for word in ("cause", "cure"):
-        text = getattr(error, word, "")
-        if text:
-            lines.append(
-                f'<div><span style="opacity:.72">{word}:</span> {escaped(masked(text))}</div>'
-            )
-    style = "line-height:1.45;max-width:60em;overflow-wrap:anywhere"
-    return f'<div style="{style}">{"".join(lines)}</div>'
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, EcsExecError):
+        inner = failure(error, masked)
+    else:
+        inner = said(masked(f"{type(error).__name__}: {error}"), "bad")
+    return f'<div style="max-width:60em;overflow-wrap:anywhere">{inner}</div>'
 
 
 def facts_markup(
@@ -164,12 +157,3 @@ def facts_markup(
             f"{html.escape(masked(text))}</pre></details>"
         )
     return "".join(parts)
-
-
-def line_markup(line: str) -> str:
-    """The line that does the same."""
-    return (
-        '<div style="opacity:.7;font-size:90%;margin-top:6px">The same without a form</div>'
-        '<pre style="margin:0;font-size:90%;white-space:pre-wrap;overflow-wrap:anywhere">'
-        f"{escaped(line)}</pre>"
-    )

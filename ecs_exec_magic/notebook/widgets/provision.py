@@ -15,31 +15,32 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from ...client import region_names
+from ...errors import Interrupted
+from ..plan_lines import provision_line
 from ..tables import escaped
 from .form_actions import Actions
 from .form_editor import FormEditor
-from .form_fields import Entries, provision_line
+from .form_fields import Entries
 from .form_rows import live, set_value
-from .parts import Panel, said, workspace_here
+from .parts import Panel, copy_line, said, workspace_here
 from .plan_run import PlanRun, StepStatus
 from .plan_view import (
     count_of,
     error_markup,
     error_text,
     facts_markup,
-    line_markup,
     steps_table,
     summary,
 )
 from .work import Worker
 
 if TYPE_CHECKING:
-    from ...client import AccountChoices, StepEvent
+    from ...client import AccountChoices, Step, StepEvent
     from ..workspace import Workspace
 
 __all__ = ["ProvisionForm"]
 
-_BUSY = ("applying", "cleaning")
+_BUSY = ("applying", "looking", "cleaning")
 _PAUSE = 0.6
 """Seconds without a key until a plan is made."""
 
@@ -52,8 +53,8 @@ class ProvisionForm(Panel):
         pause: seconds without a change until a plan is made.
 
     Attributes:
-        phase: ``form``, ``applying``, ``failed``, ``made``, ``cleaning``, ``left`` (clean-up has
-            failed) or ``clean``.
+        phase: ``form``, ``applying``, ``failed``, ``made``, ``looking`` (for what there is to
+            delete), ``cleaning``, ``left`` (clean-up has failed) or ``clean``.
     """
 
     _over = True
@@ -72,6 +73,7 @@ class ProvisionForm(Panel):
         self._planned: Entries | None = None
         self._run = PlanRun()
         self._read_for: str | None = None
+        self._leftovers: tuple[Step, ...] = ()
         self._outcome: tuple[str, str] = ("", "plain")
         self._reader = Worker("ecs-form-reader")
         self._planner = Worker("ecs-form-planner")
@@ -147,7 +149,7 @@ class ProvisionForm(Panel):
         names = region_names()
         try:
             choices = self._client(region).unattended().choices()
-        except Exception as error:  # noqa: BLE001 - the form shows it, whatever it is
+        except Exception as error:  # noqa: BLE001 - the form shows it
             why = error_text(error, self._workspace.masked)
         with self._lock:
             if self._over or region != self._read_for:
@@ -193,7 +195,7 @@ class ProvisionForm(Panel):
         plan, error = None, None
         try:
             plan = self._client(entries.region).plan(entries.name.strip(), **entries.given())
-        except Exception as caught:  # noqa: BLE001 - the form shows it, whatever it is
+        except (Exception, Interrupted) as caught:  # noqa: BLE001 - the form shows it
             error = caught
         with self._lock:
             if self._outdated(version):
@@ -253,12 +255,12 @@ class ProvisionForm(Panel):
                 plan = self._client(entries.region).plan(entries.name.strip(), **entries.given())
                 self._replanned(plan)
             plan.apply(progress=self._progressed)
-        except Exception as caught:  # noqa: BLE001 - the form shows it, whatever it is
+        except (Exception, Interrupted) as caught:  # noqa: BLE001 - the form shows it
             error = caught
         with self._lock:
             if error is None:
                 self.phase = "made"
-                self._aim(entries)
+                self._aim(plan, entries)
             else:
                 self._fail("failed", error)
             self._show()
@@ -268,17 +270,19 @@ class ProvisionForm(Panel):
             self._plan, self._run = plan, PlanRun.of(plan.steps, "waiting")
             self._show()
 
-    def _aim(self, entries: Entries) -> None:
-        """Let the notebook's commands run in what was made."""
-        name = entries.name.strip()
-        target = f"{name}/{name}:{entries.container.strip()}"
+    def _aim(self, plan: Any, entries: Entries) -> None:
+        """Let the notebook's commands run in what was made, if they look there."""
         settings = self._workspace.settings
-        words = f"Done. Commands of this notebook now run in {target}"
+        address = plan.address
         if entries.region and entries.region != settings.region:
-            settings.region = entries.region
-            words += f", in {entries.region}"
-        settings.target = target
-        self._outcome = (f"{words}; %ecs_exec hostname tries it.", "good")
+            line = f"%ecs_target {address} --region {entries.region}"
+            self._outcome = (f"{address} runs; {line} makes it this notebook's target.", "good")
+            return
+        settings.target = address
+        self._outcome = (
+            f"{address} runs, and is this notebook's target now: try %ecs_exec hostname.",
+            "good",
+        )
 
     def _progressed(self, event: StepEvent) -> None:
         with self._lock:
@@ -303,15 +307,37 @@ class ProvisionForm(Panel):
     def _clean_clicked(self) -> None:
         if self.phase in _BUSY or self._plan is None:
             return
-        there = [f"{s.step.kind} {s.step.name}" for s in self._run.steps if _is_there(s)]
-        options = self._plan.options
-        self.actions.ask(options.name, there, options.bucket)
+        before, self.phase = self.phase, "looking"
+        self._doer.ask(partial(self._look, self._plan, before))
+        self._show()
+
+    def _look(self, plan: Any, before: str) -> None:
+        error: BaseException | None = None
+        gone: tuple[Step, ...] = ()
+        try:
+            gone = plan.leftovers()
+        except (Exception, Interrupted) as caught:  # noqa: BLE001 - the form shows it
+            error = caught
+        with self._lock:
+            self.phase, name = before, plan.options.name
+            self._leftovers = gone
+            if error is not None:
+                self._outcome = (error_text(error, self._workspace.masked), "bad")
+            elif not gone:
+                self._outcome = (f"There is nothing of {name} to delete.", "plain")
+            self._show()
+            if gone and not self._over:
+                self.actions.ask(
+                    name,
+                    [f"{step.kind} {step.name}" for step in gone],
+                    has_bucket=any(step.kind == "bucket" for step in gone),
+                )
 
     def _delete_confirmed(self, empty_bucket: bool) -> None:
         if self.phase in _BUSY or self._plan is None:
             return
         self.phase, self._outcome, self._error = "cleaning", ("", "plain"), None
-        self._run = PlanRun()
+        self._run = PlanRun.of(self._leftovers, "waiting")
         self._doer.ask(partial(self._destroy, self._plan, empty_bucket))
         self._show()
 
@@ -319,21 +345,18 @@ class ProvisionForm(Panel):
         error: BaseException | None = None
         try:
             plan.destroy(progress=self._progressed, empty_bucket=empty_bucket)
-        except Exception as caught:  # noqa: BLE001 - the form shows it, whatever it is
+        except (Exception, Interrupted) as caught:  # noqa: BLE001 - the form shows it
             error = caught
         with self._lock:
             if error is None:
                 self.phase = "clean"
-                self._outcome = (f"All of {plan.options.name} is deleted.", "good")
-                self._forget(plan.options)
+                self._outcome = (f"All that was made for {plan.options.name} is deleted.", "good")
+                settings = self._workspace.settings
+                if settings.target == plan.address:
+                    settings.target = ""
             else:
                 self._fail("left", error)
             self._show()
-
-    def _forget(self, options: Any) -> None:
-        settings = self._workspace.settings
-        if settings.target == f"{options.name}/{options.name}:{options.container}":
-            settings.target = ""
 
     # -- showing ---------------------------------------------------------------------------------
 
@@ -360,7 +383,9 @@ class ProvisionForm(Panel):
             masked = self._workspace.masked
             facts = facts_markup(self._plan.documents, self._plan.costs, masked)
             region = (self._planned or Entries()).region
-            line = line_markup(masked(provision_line(self._plan.options, region)))
+            line = copy_line(
+                masked(provision_line(self._plan.options, region)), "the same as a line"
+            )
         set_value(self._facts, facts)
         set_value(self._line, line)
 
@@ -382,6 +407,8 @@ class ProvisionForm(Panel):
 
     def _headline(self) -> str:
         run = self._run
+        if self.phase == "looking":
+            return "looking for what there is to delete…"
         if self.phase in _BUSY:
             now = run.now
             doing = f": {now.step.kind} {now.step.name}" if now else ""
@@ -425,4 +452,4 @@ class ProvisionForm(Panel):
 
 def _is_there(each: StepStatus) -> bool:
     """Whether a resource exists, as far as is known; of a step that failed it may."""
-    return each.step.action in ("keep", "update") or each.state in ("done", "failed")
+    return each.step.action in ("keep", "update", "conflict") or each.state in ("done", "failed")
