@@ -79,7 +79,7 @@ class FakePlan:
         self.options = options
         wanted = [("log group", options.log_group or f"/aws/ecs/{options.name}")]
         if options.bucket:
-            wanted.append(("bucket", options.bucket))
+            wanted.append(("S3 bucket", options.bucket))
         wanted += [("task role", f"{options.name}-task"), ("cluster", options.name)]
         wanted.append(("service", options.name))
         self.steps = tuple(self._step(*each) for each in wanted)
@@ -120,7 +120,9 @@ class FakePlan:
     def destroy(self, progress: Any = None, empty_bucket: bool = False) -> None:
         gone = self.leftovers()
         if self._account.objects and not empty_bucket:
-            raise ProvisionError("the bucket has objects", cause="session logs", cure="empty it")
+            error = ProvisionError("nothing was removed: the bucket has objects")
+            error.code = "BucketNotEmpty"
+            raise error
         self._take(gone, progress)
 
     def _take(self, steps: Any, progress: Any) -> None:

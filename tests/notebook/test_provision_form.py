@@ -428,10 +428,29 @@ def test_a_bucket_with_objects(form: Any, account: PlannedAccount) -> None:
     form.actions.delete.click()
     settled(form)
     assert form.phase == "left"
-    assert "the bucket has objects" in form._table.value
-    assert "Clean up again" in form._said.value
-    asked(form)
+    assert "the bucket has objects. Save what you need" in form._said.value
+    assert account.there != []
+    assert form.actions.asking, "again"
+    assert not form.actions.empty.value
     form.actions.empty.value = True
+    form.actions.delete.click()
+    assert settled(form).phase == "clean"
+    assert account.there == []
+
+
+def test_a_clean_up_that_failed_can_be_repeated(form: Any, account: PlannedAccount) -> None:
+    applied(form)
+    account.fails["task role"] = AccessDenied("iam:DeleteRole is not allowed", cure="ask")
+    asked(form)
+    form.actions.delete.click()
+    settled(form)
+    assert form.phase == "left"
+    assert states(form) == ["deleted", "deleted", "failed", "to delete"]
+    assert "iam:DeleteRole is not allowed" in form._table.value
+    assert "Clean up again" in form._said.value
+    assert target(form) == "web/web:nginx"
+    asked(form)
+    assert "2 resources" in form.actions.question.value
     form.actions.delete.click()
     assert settled(form).phase == "clean"
     assert account.there == []

@@ -80,7 +80,7 @@ def _row(each: StepStatus, masked: Callable[[str], str]) -> Row:
     return Row(
         (
             _state(each),
-            Cell(step.kind),
+            Cell(step.kind, f'<span style="white-space:nowrap">{escaped(step.kind)}</span>'),
             Cell(step.name, _breakable(step.name)),
             _about(each, masked),
         )

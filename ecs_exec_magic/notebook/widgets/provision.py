@@ -90,8 +90,8 @@ class ProvisionForm(Panel):
                 self._head,
                 self._table,
                 self._facts,
-                self.actions,
                 self._said,
+                self.actions,
                 self._line,
             ),
             layout=ipywidgets.Layout(max_width="860px", overflow="visible"),
@@ -105,7 +105,7 @@ class ProvisionForm(Panel):
         self._head = ipywidgets.HTML(layout=ipywidgets.Layout(margin="10px 2px 0"))
         self._table = ipywidgets.HTML()
         self._facts = ipywidgets.HTML()
-        self._said = ipywidgets.HTML()
+        self._said = ipywidgets.HTML(layout=ipywidgets.Layout(margin="6px 2px 0"))
         self._line = ipywidgets.HTML()
         self.actions = Actions(
             self._lock,
@@ -225,9 +225,9 @@ class ProvisionForm(Panel):
             return "type a name" if not self.editor.entries().name.strip() else "see the name above"
         if self._problems:
             return "see " + ", ".join(self.editor.label(name) for name in self._problems)
-        if self.phase in ("made", "clean"):
+        if self.phase in ("made", "clean", "left"):
             return ""
-        if self._error is not None:
+        if self._error is not None and self._plan is None:
             return "there is no plan"
         if self._plan is None:
             return "planning…"
@@ -326,12 +326,17 @@ class ProvisionForm(Panel):
             elif not gone:
                 self._outcome = (f"There is nothing of {name} to delete.", "plain")
             self._show()
-            if gone and not self._over:
-                self.actions.ask(
-                    name,
-                    [f"{step.kind} {step.name}" for step in gone],
-                    has_bucket=any(step.kind == "bucket" for step in gone),
-                )
+            if gone:
+                self._ask(name)
+
+    def _ask(self, name: str) -> None:
+        if self._over:
+            return
+        self.actions.ask(
+            name,
+            [f"{step.kind} {step.name}" for step in self._leftovers],
+            has_bucket=any("bucket" in step.kind for step in self._leftovers),
+        )
 
     def _delete_confirmed(self, empty_bucket: bool) -> None:
         if self.phase in _BUSY or self._plan is None:
@@ -354,9 +359,14 @@ class ProvisionForm(Panel):
                 settings = self._workspace.settings
                 if settings.target == plan.address:
                     settings.target = ""
+            elif getattr(error, "code", "") == "BucketNotEmpty":
+                self.phase, self._run = "left", self._run.ended()
+                self._outcome = (f"{error}. Save what you need, then tick it below.", "bad")
             else:
                 self._fail("left", error)
             self._show()
+            if getattr(error, "code", "") == "BucketNotEmpty":
+                self._ask(plan.options.name)
 
     # -- showing ---------------------------------------------------------------------------------
 
@@ -368,7 +378,7 @@ class ProvisionForm(Panel):
         self.editor.enable(not busy)
         obstacle = self._obstacle
         ready = not (busy or obstacle or self._plan is None)
-        there = self._plan is not None and any(map(_is_there, self._run.steps))
+        there = self.phase == "left" or any(map(_is_there, self._run.steps))
         self.actions.update(
             {"failed": "Go on", "applying": "Applying…"}.get(self.phase, "Apply"),
             why=obstacle,
@@ -421,7 +431,7 @@ class ProvisionForm(Panel):
         if self.phase in ("failed", "left"):
             return f"stopped after {count_of(run.done, 'step')}"
         if self.phase in ("made", "clean"):
-            return f"{count_of(run.done, 'step')} done"
+            return f"all {count_of(run.done, 'step')} done"
         return summary(each.step for each in run.steps)
 
     # -- as text ---------------------------------------------------------------------------------
