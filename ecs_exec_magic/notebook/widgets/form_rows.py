@@ -112,7 +112,6 @@ class Field(ipywidgets.VBox):
         text = problem or self.note
         value = said(text, "bad") if problem else said(text, small=True)
         set_value(self._line, live(value))
-        show(self._line, bool(text))
 
     @property
     def words(self) -> str:
@@ -197,9 +196,13 @@ def show(widget: Any, there: bool) -> None:
 
 
 def set_value(widget: Any, value: str) -> None:
-    """Replace what stands there; what is the same is not sent again, and stays as it was folded."""
+    """Replace what stands there, and take no room for nothing.
+
+    What is the same is not sent again, and stays as it was folded.
+    """
     if widget.value != value:
         widget.value = value
+    show(widget, bool(value))
 
 
 def live(markup: str) -> str:

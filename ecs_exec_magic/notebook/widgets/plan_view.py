@@ -81,7 +81,7 @@ def _row(each: StepStatus, masked: Callable[[str], str]) -> Row:
         (
             _state(each),
             Cell(step.kind, f'<span style="white-space:nowrap">{escaped(step.kind)}</span>'),
-            Cell(step.name, _breakable(step.name)),
+            Cell(step.name, f'<div style="min-width:11em">{_breakable(step.name)}</div>'),
             _about(each, masked),
         )
     )
@@ -110,14 +110,14 @@ def _about(each: StepStatus, masked: Callable[[str], str]) -> Cell:
     shows = lines and each.step.action in ("update", "conflict")
     markup = escaped(words)
     if shows:
-        inner = "".join(f"<div>{_breakable(line)}</div>" for line in lines)
+        inner = "".join(map(_breakable, lines))
         markup += f'<div style="font-family:monospace;font-size:90%">{inner}</div>'
     return Cell("; ".join([words, *lines] if shows else [words]), markup)
 
 
 def _breakable(text: str) -> str:
     """Markup of a name that a narrow page may break anywhere: names have no blanks."""
-    return f'<span style="overflow-wrap:anywhere">{escaped(text)}</span>'
+    return f'<div style="overflow-wrap:anywhere">{escaped(text)}</div>'
 
 
 def error_text(error: BaseException, masked: Callable[[str], str] = str) -> str:

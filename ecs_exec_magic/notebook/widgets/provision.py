@@ -391,11 +391,11 @@ class ProvisionForm(Panel):
         facts, line = "", ""
         if self._plan is not None:
             masked = self._workspace.masked
-            facts = facts_markup(self._plan.documents, self._plan.costs, masked)
             region = (self._planned or Entries()).region
-            line = copy_line(
-                masked(provision_line(self._plan.options, region)), "the same as a line"
-            )
+            again = masked(provision_line(self._plan.options, region))
+            line = copy_line(again, "the same as a line")
+            if self.phase not in ("cleaning", "clean"):
+                facts = facts_markup(self._plan.documents, self._plan.costs, masked)
         set_value(self._facts, facts)
         set_value(self._line, line)
 
@@ -405,7 +405,7 @@ class ProvisionForm(Panel):
         masked = self._workspace.masked
         head = self._headline()
         markup = f"<b>Plan</b> <span style='opacity:.75'>{escaped(head)}</span>" if head else ""
-        set_value(self._head, live(f"<div style='line-height:1.45'>{markup}</div>"))
+        set_value(self._head, live(markup))
         table = ""
         if self._run.steps and not self._problems:
             table = steps_table(self._run, "", masked).html()
@@ -461,5 +461,6 @@ class ProvisionForm(Panel):
 
 
 def _is_there(each: StepStatus) -> bool:
-    """Whether a resource exists, as far as is known; of a step that failed it may."""
-    return each.step.action in ("keep", "update", "conflict") or each.state in ("done", "failed")
+    """Whether a resource exists that may be the plan's; of a step that failed it may."""
+    found = each.step.action in ("keep", "update", "conflict") and each.step.kind != "network"
+    return found or each.state in ("done", "failed")
