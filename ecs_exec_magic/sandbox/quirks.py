@@ -61,6 +61,17 @@ class BucketDefaults:
             ServerSideEncryptionConfiguration=_SSE_S3,
         )
 
+    @operation("DeleteBucket", after=True)
+    async def op_forget_tags(self, given: dict[str, Any], caller: Caller) -> None:
+        """Take its tags along: another bucket of that name has none of them."""
+
+        def forget() -> None:
+            s3 = self._account.backend("s3", caller.region)
+            arn = f"arn:{partition(caller.region)}:s3:::{given['Bucket']}"
+            s3.tagger.delete_all_tags_for_resource(arn)
+
+        await self._account.run(forget)
+
 
 def _close_deleted_objects() -> None:
     """moto never closes the files of objects that are deleted, and warns of that itself."""

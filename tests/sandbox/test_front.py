@@ -191,6 +191,16 @@ def bucket(aws: Services) -> str:
     return "front-bucket"
 
 
+def test_a_new_bucket_has_nothing_of_a_former_one(aws: Any) -> None:
+    for _ in range(2):
+        aws.s3.create_bucket(Bucket="front-again")
+        with pytest.raises(ClientError, match="NoSuchTagSet"):
+            aws.s3.get_bucket_tagging(Bucket="front-again")
+        tags = {"TagSet": [{"Key": "k", "Value": "v"}]}
+        aws.s3.put_bucket_tagging(Bucket="front-again", Tagging=tags)
+        aws.s3.delete_bucket(Bucket="front-again")
+
+
 def test_buckets(aws: Services, bucket: str) -> None:
     rules = aws.s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"][
         "Rules"
