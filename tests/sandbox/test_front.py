@@ -18,6 +18,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from ecs_exec_magic import sandbox
+
 from .conftest import Cluster
 
 REGION = "us-east-1"
@@ -191,7 +193,17 @@ def bucket(aws: Services) -> str:
     return "front-bucket"
 
 
-def test_a_new_bucket_has_nothing_of_a_former_one(aws: Any) -> None:
+def test_buckets_of_another_account_are_closed(aws: Services) -> None:
+    with sandbox.start(pace="fast", runtime="process", seed=False) as other:
+        session = boto3.Session(other.environment["AWS_ACCESS_KEY_ID"], "x", region_name=REGION)
+        session.client("s3", endpoint_url=other.url).create_bucket(Bucket="front-foreign")
+        with pytest.raises(ClientError, match="403"):
+            aws.s3.head_bucket(Bucket="front-foreign")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            aws.s3.list_objects_v2(Bucket="front-foreign")
+
+
+def test_a_new_bucket_has_nothing_of_a_former_one(aws: Services) -> None:
     for _ in range(2):
         aws.s3.create_bucket(Bucket="front-again")
         with pytest.raises(ClientError, match="NoSuchTagSet"):
