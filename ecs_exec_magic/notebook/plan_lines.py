@@ -5,6 +5,7 @@ Knows how ``%ecs_provision`` spells them. Never knows what they mean.
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLEANUP_LINE", "PROVISION_LINE", "given_options", "provision_line"]
 
+_NONE = "none"
 _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 
@@ -34,8 +36,9 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _port(text: str) -> int | None:
-    return None if text.lower() == "none" else _number(text)
+def _port(text: str) -> int | str:
+    """A port, or the word for none: None would mean that the option was not given."""
+    return _NONE if text.lower() == _NONE else _number(text)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -47,7 +50,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _group(text: str) -> str:
-    return "" if text.lower() == "none" else text
+    return "" if text.lower() == _NONE else text
 
 
 def _tags(text: str) -> dict[str, str]:
@@ -143,7 +146,10 @@ CLEANUP_LINE = Command(
 
 def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """The options that a line gives, for ``client.plan``."""
-    return {each.dest: values[each.dest] for each in _OF_PLAN if values[each.dest] is not None}
+    found = {each.dest: values[each.dest] for each in _OF_PLAN if values[each.dest] is not None}
+    if found.get("port") == _NONE:
+        found["port"] = None
+    return found
 
 
 def provision_line(options: PlanOptions, region: str = "") -> str:
@@ -165,7 +171,7 @@ def _text(field: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or value == "":
-        return "none" if field in ("port", "log_group") else ""
+        return _NONE if field in ("port", "log_group") else ""
     if field == "tags":
         return ",".join(f"{key}={text}" for key, text in value.items())
     if field == "command":
@@ -176,5 +182,7 @@ def _text(field: str, value: Any) -> str:
 def _word(text: str) -> str:
     """One word of a magic's line, in which braces and dollars mean variables."""
     if "{" in text or "$" in text:
-        text = text.replace("{", "{{").replace("}", "}}").replace("$", "$$")
+        text = text.replace("{", "{{").replace("}", "}}")
+        # Elsewhere a dollar stands for itself. Two of them mean one, but not in single quotes.
+        text = re.sub(r"\$(?=[\w.])", "{chr(36)}", text)
     return shlex.quote(text)

@@ -142,7 +142,7 @@ def test_a_bucket_with_sessions_in_it_in_the_dark(opened: Open) -> None:
     notebook.execute(put)
     button(form, "Clean up").click()
     button(form, "Delete ").click()
-    expect(form.get_by_text("Save what you need, then tick it below")).to_be_visible()
+    expect(form.get_by_text("Save what you need, and tick its deletion below")).to_be_visible()
     expect(button(form, "Keep everything")).to_be_focused()
     notebook.shot("provision-dark-objects", 0)
     fits(form)

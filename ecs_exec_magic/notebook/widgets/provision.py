@@ -361,7 +361,10 @@ class ProvisionForm(Panel):
                     settings.target = ""
             elif getattr(error, "code", "") == "BucketNotEmpty":
                 self.phase, self._run = "left", self._run.ended()
-                self._outcome = (f"{error}. Save what you need, then tick it below.", "bad")
+                self._outcome = (
+                    f"{error}. Save what you need, and tick its deletion below.",
+                    "bad",
+                )
             else:
                 self._fail("left", error)
             self._show()

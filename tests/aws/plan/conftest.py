@@ -29,12 +29,15 @@ class World:
         )
         self.count = 0
         self._clients: list[Client] = []
+        self._aws: dict[str, Any] = {}
 
     def _session(self, key: str, secret: str) -> boto3.Session:
         return boto3.Session(key, secret, region_name=self.region)
 
     def aws(self, name: str) -> Any:
-        return self.session.client(name, endpoint_url=self.sandbox.url)
+        if name not in self._aws:
+            self._aws[name] = self.session.client(name, endpoint_url=self.sandbox.url)
+        return self._aws[name]
 
     def client(self, session: boto3.Session | None = None) -> Client:
         client = ecs.connect(session=session or self.session, endpoint_url=self.sandbox.url)
