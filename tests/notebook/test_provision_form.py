@@ -214,7 +214,7 @@ def test_a_mistake_is_said_at_its_field(form: Any, account: PlannedAccount) -> N
     assert form.actions.apply.disabled
     assert "see Image" in form.actions.why.value
     assert "see Image" in form.editor.sections["what"].head.description
-    assert "to make" not in form._table.value
+    assert "to make" not in form.preview.table.value
     assert len(settled(form)._problems) == 1
     assert len(account.asked) == before, "what is wrong is not planned"
     put(form, image="nginx:1")
@@ -246,9 +246,9 @@ def test_the_plan_is_shown(form: Any, account: PlannedAccount) -> None:
     account.there = [("cluster", "web")]
     planned(form)
     assert states(form) == ["to make", "to make", "is there", "to make"]
-    assert "3 to make, 1 there already" in form._head.value
-    assert "inline policy of web-task" in form._facts.value
-    assert "1 Fargate task" in form._facts.value
+    assert "3 to make, 1 there already" in form.preview.head.value
+    assert "inline policy of web-task" in form.preview.facts.value
+    assert "1 Fargate task" in form.preview.facts.value
     assert "%ecs_provision web" in form._line.value
     assert "1 Fargate task" in form.text()
 
@@ -259,22 +259,22 @@ def test_a_stale_plan_never_looks_current(form: Any, account: PlannedAccount) ->
     account.gate = threading.Event()
     put(form, name="first")
     assert account.began.wait(20)
-    assert "planning…" in form._head.value
+    assert "planning…" in form.preview.head.value
     assert form.actions.apply.disabled
-    assert "opacity:.45" in form._table.value, "what is left of the last one stands back"
+    assert "opacity:.45" in form.preview.table.value, "what is left of the last one stands back"
     put(form, name="second")  # while the first is being planned
     account.gate.set()
     settled(form)
     assert [name for _, name, _ in account.asked] == ["web", "first", "second"]
     assert form._plan.options.name == "second"
-    assert "opacity:.45" not in form._table.value
+    assert "opacity:.45" not in form.preview.table.value
 
 
 def test_only_a_pause_in_typing_is_planned(shell: Any, account: PlannedAccount) -> None:
     form: Any = ProvisionForm(pause=3600)
     put(form, name="w")
     put(form, name="we")
-    assert form._head.value != ""
+    assert form.preview.head.value != ""
     form._pause = 0
     put(form, name="web")
     settled(form)
@@ -287,7 +287,7 @@ def test_an_error_of_the_plan_is_shown_masked(form: Any, account: PlannedAccount
         "no subnet leads to AWS", cause="password=hunter2hunter2", cure="name one"
     )
     planned(form)
-    for shown in (form._table.value, form.text()):
+    for shown in (form.preview.table.value, form.text()):
         assert "no subnet leads to AWS" in shown
         assert "name one" in shown
         assert "hunter2" not in shown
@@ -302,7 +302,7 @@ def test_a_conflict_cannot_be_applied(form: Any, account: PlannedAccount) -> Non
     planned(form)
     assert form.actions.apply.disabled
     assert "something is in the way" in form.actions.why.value
-    assert "logging: NONE" in form._table.value
+    assert "logging: NONE" in form.preview.table.value
     form.actions.apply.click()
     assert settled(form).phase == "form"
     assert account.applied == 0
@@ -333,11 +333,11 @@ def test_progress_stands_at_each_resource(form: Any, account: PlannedAccount) ->
         if "making…" in change["new"]:
             going.set()
 
-    form._table.observe(seen, "value")
+    form.preview.table.observe(seen, "value")
     form.actions.apply.click()
     assert going.wait(20)
     assert all(field.control.disabled for field in form.editor._fields.values())
-    assert "applying, 0 of 4" in form._head.value
+    assert "applying, 0 of 4" in form.preview.head.value
     account.step_gate.set()
     settled(form)
     assert any("PROVISIONING" in each and "waiting" in each for each in shown)
@@ -363,8 +363,8 @@ def test_a_failure_can_be_gone_on_with(form: Any, account: PlannedAccount) -> No
     applied(form)
     assert form.phase == "failed"
     assert states(form) == ["made", "failed", "to make", "to make"]
-    assert "iam:CreateRole is not allowed" in form._table.value
-    assert "ask for it" in form._table.value
+    assert "iam:CreateRole is not allowed" in form.preview.table.value
+    assert "ask for it" in form.preview.table.value
     assert target(form) == ""
     assert form.actions.apply.description == "Go on"
     form.actions.apply.click()
@@ -446,7 +446,7 @@ def test_a_clean_up_that_failed_can_be_repeated(form: Any, account: PlannedAccou
     settled(form)
     assert form.phase == "left"
     assert states(form) == ["deleted", "deleted", "failed", "to delete"]
-    assert "iam:DeleteRole is not allowed" in form._table.value
+    assert "iam:DeleteRole is not allowed" in form.preview.table.value
     assert "Clean up again" in form._said.value
     assert target(form) == "web/web:nginx"
     asked(form)
@@ -495,9 +495,9 @@ def test_unloading_ends_it(shell: Any, account: PlannedAccount) -> None:
     account.step_gate = threading.Event()
     form.actions.apply.click()
     extension.unload(shell)
-    before = form._table.value
+    before = form.preview.table.value
     account.step_gate.set()
     settled(form)
-    assert form._table.value == before
+    assert form.preview.table.value == before
     assert form.comm is None
     extension.load(shell)

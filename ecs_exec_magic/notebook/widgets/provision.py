@@ -17,21 +17,14 @@ import ipywidgets
 from ...client import region_names
 from ...errors import Interrupted
 from ..plan_lines import provision_line
-from ..tables import escaped
 from .form_actions import Actions
 from .form_editor import FormEditor
 from .form_fields import Entries
+from .form_preview import Preview, headline
 from .form_rows import live, set_value
 from .parts import Panel, copy_line, said, workspace_here
 from .plan_run import PlanRun, StepStatus
-from .plan_view import (
-    count_of,
-    error_markup,
-    error_text,
-    facts_markup,
-    steps_table,
-    summary,
-)
+from .plan_view import count_of, error_text
 from .work import Worker
 
 if TYPE_CHECKING:
@@ -87,9 +80,7 @@ class ProvisionForm(Panel):
                     "before Apply.</div></div>"
                 ),
                 self.editor,
-                self._head,
-                self._table,
-                self._facts,
+                self.preview,
                 self._said,
                 self.actions,
                 self._line,
@@ -102,9 +93,7 @@ class ProvisionForm(Panel):
 
     def _build(self) -> None:
         self.editor = FormEditor(self._changed)
-        self._head = ipywidgets.HTML(layout=ipywidgets.Layout(margin="10px 2px 0"))
-        self._table = ipywidgets.HTML()
-        self._facts = ipywidgets.HTML()
+        self.preview = Preview(self._workspace.masked)
         self._said = ipywidgets.HTML(layout=ipywidgets.Layout(margin="6px 2px 0"))
         self._line = ipywidgets.HTML()
         self.actions = Actions(
@@ -391,51 +380,27 @@ class ProvisionForm(Panel):
         )
         set_value(self._said, live(said(*self._outcome)))
         self._show_run()
-        facts, line = "", ""
+        hidden = self._plan is None or self.phase in ("cleaning", "clean")
+        self.preview.show_facts(None if hidden else self._plan)
+        line = ""
         if self._plan is not None:
-            masked = self._workspace.masked
             region = (self._planned or Entries()).region
-            again = masked(provision_line(self._plan.options, region))
+            again = self._workspace.masked(provision_line(self._plan.options, region))
             line = copy_line(again, "the same as a line")
-            if self.phase not in ("cleaning", "clean"):
-                facts = facts_markup(self._plan.documents, self._plan.costs, masked)
-        set_value(self._facts, facts)
         set_value(self._line, line)
 
     def _show_run(self) -> None:
-        if self._over:
-            return
-        masked = self._workspace.masked
-        head = self._headline()
-        markup = f"<b>Plan</b> <span style='opacity:.75'>{escaped(head)}</span>" if head else ""
-        set_value(self._head, live(markup))
-        table = ""
-        if self._run.steps and not self._problems:
-            table = steps_table(self._run, "", masked).html()
-            if self._plan is None:
-                table = f"<div style='opacity:.45' aria-hidden='true'>{table}</div>"
-        if self._error is not None:
-            table += error_markup(self._error, masked)
-        set_value(self._table, table)
+        if not self._over:
+            run = PlanRun() if self._problems else self._run
+            stale = self._plan is None
+            self.preview.show_run(self._headline(), run, self._error, stale=stale)
 
     def _headline(self) -> str:
-        run = self._run
-        if self.phase == "looking":
-            return "looking for what there is to delete…"
-        if self.phase in _BUSY:
-            now = run.now
-            doing = f": {now.step.kind} {now.step.name}" if now else ""
-            word = "applying" if self.phase == "applying" else "cleaning up"
-            return f"{word}, {run.done} of {run.wanted or '…'}{doing}"
         if self._problems:
             return ""
         if self._plan is None:
             return "could not be made" if self._error else "planning…"
-        if self.phase in ("failed", "left"):
-            return f"stopped after {count_of(run.done, 'step')}"
-        if self.phase in ("made", "clean"):
-            return f"all {count_of(run.done, 'step')} done"
-        return summary(each.step for each in run.steps)
+        return headline(self.phase, self._run)
 
     # -- as text ---------------------------------------------------------------------------------
 
@@ -446,13 +411,8 @@ class ProvisionForm(Panel):
             lines = ["Provisioning form: from an account to a container to exec into", ""]
             lines += self.editor.lines(self._problems)
             lines.append("")
-            if self._error is not None:
-                lines.append(f"Plan: {error_text(self._error, masked)}")
-            elif plan is None:
-                lines.append(f"Plan: {self._obstacle}")
-            else:
-                lines.append(steps_table(self._run, f"Plan: {self._headline()}", masked).text())
-                lines += [f"Cost: {masked(each)}" for each in plan.costs]
+            head = self._headline() or self._obstacle
+            lines += self.preview.lines(head, self._run, self._error, plan)
             if self._outcome[0]:
                 lines.append(self._outcome[0])
             if self._problems:
