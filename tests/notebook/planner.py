@@ -55,6 +55,7 @@ class PlannedAccount:
     unreadable: EcsExecError | None = None
     unplannable: EcsExecError | None = None
     unseen: EcsExecError | None = None
+    unready: EcsExecError | None = None
     asked: list[tuple[str | None, str, dict[str, Any]]] = field(default_factory=list)
     began: threading.Event = field(default_factory=threading.Event)
     applied: int = 0
@@ -100,6 +101,9 @@ class FakePlan:
 
     def apply(self, progress: Any = None) -> None:
         self._account.applied += 1
+        error, self._account.unready = self._account.unready, None
+        if error is not None:  # before any step
+            raise error
         if any(step.action == "conflict" for step in self.steps):
             raise ProvisionError("something is in the way", cure="choose another name")
         self._take(self.steps, progress)

@@ -374,6 +374,16 @@ def test_a_failure_can_be_gone_on_with(form: Any, account: PlannedAccount) -> No
     assert target(form) == "web/web:nginx"
 
 
+def test_a_failure_of_no_step_stands_below_them(form: Any, account: PlannedAccount) -> None:
+    account.unready = ProvisionError("nothing was touched", cause="a cluster came between")
+    applied(form)
+    assert states(form) == ["to make"] * 4
+    assert "a cluster came between" in form.preview.table.value
+    form.actions.apply.click()
+    assert settled(form).phase == "made"
+    assert "a cluster came between" not in form.preview.table.value, "it is over"
+
+
 def test_a_change_after_a_failure_makes_a_new_plan(form: Any, account: PlannedAccount) -> None:
     account.fails["task role"] = AccessDenied("no")
     applied(form)

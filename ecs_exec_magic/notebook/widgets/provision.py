@@ -229,7 +229,7 @@ class ProvisionForm(Panel):
             return
         assert self._planned is not None
         going_on = self.phase == "failed"
-        self.phase, self._outcome = "applying", ("", "plain")
+        self.phase, self._outcome, self._error = "applying", ("", "plain"), None
         self.actions.dismiss()
         if not going_on:
             self._run = PlanRun.of(self._plan.steps, "waiting")
