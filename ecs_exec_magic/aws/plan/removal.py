@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied, EcsExecError, ProvisionError
+from .building import saying
 from .cluster import read_cluster
 from .failures import not_empty, step_failed
 from .keys import describe, key_tags, loose_keys
@@ -115,10 +116,7 @@ async def destroy(
                 raise not_empty(each.step)
     total = len(found)
     for index, each in enumerate(found):
-
-        async def say(text: str, step: Step = each.step, index: int = index) -> None:
-            await tell(StepEvent(step, "running", index, total, text))
-
+        say = saying(tell, each.step, index, total)
         site.pause.check()
         await tell(StepEvent(each.step, "running", index, total))
         try:
@@ -235,7 +233,8 @@ async def _services(site: Site, pointers: _Pointers) -> list[_Removal]:
             now = await read_service(api, name, name)
             if now is None:
                 return
-            await say(f"{now.get('runningCount', 0)} of its tasks are still running")
+            running = now.get("runningCount", 0)
+            await say(f"{running} of its tasks run" if running else "its tasks are stopping")
             await site.pause.sleep(seconds)
         raise _too_slow("the service's tasks have not stopped")
 
