@@ -23,6 +23,8 @@ from ecs_exec_magic.notebook.plan_lines import (
     given_options,
     provision_line,
 )
+from ecs_exec_magic.notebook.progress import InPlace
+from ecs_exec_magic.notebook.provision import StepsShown
 from ecs_exec_magic.plan_views import PlanView
 
 from .conftest import FakeClient
@@ -232,6 +234,33 @@ def test_a_filled_bucket_is_a_question_of_its_own(
     answers[:] = ["y", "y"]
     run(shell, "%ecs_cleanup web")
     assert plans.calls[-1] == ("destroy", True)
+
+
+class Publisher:
+    """What a front end got."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[dict[str, str], dict[str, Any]]] = []
+
+    def publish(self, data: dict[str, str], **more: Any) -> None:
+        self.shown.append((data, more))
+
+
+def test_steps_are_replaced_in_place(shell: Any) -> None:
+    publisher = Publisher()
+    shown = StepsShown(STEPS, InPlace(publisher), "plan web")
+    shown.begin()
+    shown.event(StepEvent(STEPS[0], "done", 0, 3))
+    shown.event(StepEvent(STEPS[1], "running", 1, 3, "<wait>"))
+    shown.event(StepEvent(STEPS[1], "failed", 1, 3, error=errors.ProvisionError("no")))
+    assert [more["update"] for _, more in publisher.shown] == [False, True, True, True]
+    texts = [data["text/plain"] for data, _ in publisher.shown]
+    assert "plan web: 1 of 3 steps done" in texts[1]
+    assert re.search(r"kept +network +vpc-1", texts[1])
+    assert re.search(r"running +cluster +web +<wait>", texts[2])
+    assert "&lt;wait&gt;" in publisher.shown[2][0]["text/html"]
+    assert re.search(r"failed +cluster +web +logging of sessions", texts[3])
+    assert re.search(r"create +exec agent", texts[3])
 
 
 # -- lines ---------------------------------------------------------------------------------------

@@ -121,10 +121,8 @@ class Agents(Part):
             failed = await self._failed()
             if len(failed) >= (_FAILURES if self.site.options.service else 1):
                 raise _failure(failed[0])
-            now = _state(current) or await self._event() or "no task yet"
-            if now != said:
-                said = now
-                await say(now)
+            said = _state(current) or await self._event() or "there is no task yet"
+            await say(said)
             await self.site.pause.sleep(seconds)
         raise ProvisionError(
             f"the exec agents are not running after {LIMIT / 60:.0f} minutes",

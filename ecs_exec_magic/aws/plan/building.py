@@ -17,7 +17,7 @@ from .keys import Key
 from .launch import Service, Tasks
 from .names import Names
 from .network import Network, SecurityGroup
-from .part import Pause, Site
+from .part import Pause, Say, Site
 from .roles import GivenRole, OwnRole, execution_policy
 from .steps import Step, StepEvent
 from .storage import Bucket, LogGroup
@@ -27,10 +27,23 @@ if TYPE_CHECKING:
     from .options import PlanOptions
     from .part import Part
 
-__all__ = ["Tell", "apply", "looked_at", "site_of"]
+__all__ = ["Tell", "apply", "looked_at", "saying", "site_of"]
 
 Tell: TypeAlias = Callable[[StepEvent], Awaitable[None]]
 """Tells of an event; what comes next waits until it has been told."""
+
+
+def saying(tell: Tell, step: Step, index: int, total: int) -> Say:
+    """What a step tells its waits with; the same words are told once."""
+    last = ""
+
+    async def say(text: str) -> None:
+        nonlocal last
+        if text != last:
+            last = text
+            await tell(StepEvent(step, "running", index, total, text))
+
+    return say
 
 
 async def site_of(api: AwsApi, options: PlanOptions, pause: Pause | None = None) -> Site:
@@ -118,11 +131,8 @@ async def apply(site: Site, tell: Tell, record: Callable[[Step], None]) -> list[
     total = len(steps)
     for index, (part, step) in enumerate(zip(site.parts, steps, strict=True)):
 
-        def event(state: Any, step: Step = step, index: int = index, **more: Any) -> StepEvent:
-            return StepEvent(step, state, index, total, **more)
-
-        async def say(text: str, event: Callable[..., StepEvent] = event) -> None:
-            await tell(event("running", said=text))
+        def event(state: Any, error: Any = None, step: Step = step, at: int = index) -> StepEvent:
+            return StepEvent(step, state, at, total, error=error)
 
         site.pause.check()
         if part.lasts and (part.ours or step.action == "create"):
@@ -130,12 +140,12 @@ async def apply(site: Site, tell: Tell, record: Callable[[Step], None]) -> list[
         if step.action != "keep":
             await tell(event("running"))
             try:
-                await part.make(say)
+                await part.make(saying(tell, step, index, total))
             except EcsExecError as error:
                 if not isinstance(error, ProvisionError):
                     error = _raised_from(error, step_failed(step, error, done=index, verb="apply"))
                 error.step = error.step or step
-                await tell(event("failed", error=error))
+                await tell(event("failed", error))
                 raise error
         await tell(event("done"))
     return steps

@@ -5,11 +5,14 @@ Knows how both are started and what they are compared by. Never knows how long t
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from ...errors import ServiceError
 from ..tasks import describe_tasks, list_task_arns
 from .part import Part, Say, beats, difference, if_there, patiently, tag_list, tags_of
+from .steps import Step
 
 if TYPE_CHECKING:
     from ..api import AwsApi
@@ -47,6 +50,17 @@ async def own_tasks(site: Site, *, status: str = "RUNNING") -> list[TaskInfo]:
     return [each for each in found if each.service is None and site.owns(each.tags)]
 
 
+async def stop_task(site: Site, task: TaskInfo) -> None:
+    """Stop a task of ours; it ends by itself after that."""
+    await site.api.call(
+        "ecs",
+        "stop_task",
+        cluster=site.options.name,
+        task=task.task_arn,
+        reason="replaced by its plan",
+    )
+
+
 def _network(site: Site) -> dict[str, Any]:
     return {
         "awsvpcConfiguration": {
@@ -65,6 +79,7 @@ class Service(Part):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self._found: dict[str, Any] = {}
+        self._strays: list[TaskInfo] = []
 
     @property
     def name(self) -> str:
@@ -75,7 +90,9 @@ class Service(Part):
         return f"keeps {count} task{'' if count == 1 else 's'} running, with exec on"
 
     async def look(self) -> None:
-        found = await read_service(self.site.api, self.name, self.name)
+        found, self._strays = await asyncio.gather(
+            read_service(self.site.api, self.name, self.name), own_tasks(self.site)
+        )
         if found is not None:
             self._found = found
             self.there = found["status"] == "ACTIVE"
@@ -98,10 +115,16 @@ class Service(Part):
             [site.group_id or site.names.security_group],
         )
         public = network.get("assignPublicIp") == "ENABLED"
-        return lines + difference("its public address", public, site.public)
+        lines += difference("its public address", public, site.public)
+        if self.ours and self._strays:
+            lines.append(f"{len(self._strays)} tasks of this plan run without it")
+        return lines
 
     async def make(self, say: Say) -> None:
         site, api = self.site, self.site.api
+        for each in self._strays:
+            await stop_task(site, each)
+        self._strays = []
         if self.there:
             if self.differences():
                 await api.call(
@@ -157,6 +180,7 @@ class Tasks(Part):
         super().__init__(site)
         self._running: list[TaskInfo] = []
         self._stopped: list[TaskInfo] = []
+        self._service = False
 
     @property
     def name(self) -> str:
@@ -167,9 +191,20 @@ class Tasks(Part):
         return f"runs {count} task{'' if count == 1 else 's'} once, with exec on"
 
     async def look(self) -> None:
-        self._running = [each for each in await own_tasks(self.site) if each.exec_enabled]
-        self._stopped = await own_tasks(self.site, status="STOPPED")
+        running, self._stopped, service = await asyncio.gather(
+            own_tasks(self.site),
+            own_tasks(self.site, status="STOPPED"),
+            read_service(self.site.api, self.name, self.name),
+        )
+        self._running = [each for each in running if each.exec_enabled]
+        self._service = service is not None and service["status"] == "ACTIVE"
         self.there = self.ours = bool(self._running)
+
+    def step(self) -> Step:
+        if self._service:  # NAME/NAME would mean its tasks, and not these
+            why = "a service of this name is there"
+            return Step(self.kind, self.name, "conflict", why, ("keep it, or clean up first",))
+        return super().step()
 
     def _current(self) -> list[TaskInfo]:
         """Tasks of the revision that is wanted."""
@@ -182,22 +217,14 @@ class Tasks(Part):
         return lines + ([f"{others} of another task definition run"] if others else [])
 
     async def make(self, say: Say) -> None:
-        site, api, current = self.site, self.site.api, self._current()
+        site, current = self.site, self._current()
         for each in self._running:
             if each not in current or current.index(each) >= site.options.count:
-                await api.call(
-                    "ecs",
-                    "stop_task",
-                    cluster=self.name,
-                    task=each.task_arn,
-                    reason="replaced by its plan",
-                )
+                await stop_task(site, each)
         missing = site.options.count - len(current)
         if missing > 0:
             answer = await patiently(site, lambda: self._run(missing), _UNTRUSTED, say)
             if failures := answer.get("failures"):
-                from ...errors import ServiceError
-
                 raise ServiceError(
                     "AWS could not place the tasks",
                     cause=f"AWS says: {failures[0].get('reason', '')}",

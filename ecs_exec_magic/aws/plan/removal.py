@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied, EcsExecError, ProvisionError
+from .buckets import delete_bucket, is_filled, own_buckets
+from .building import saying
 from .cluster import read_cluster
 from .failures import not_empty, step_failed
 from .keys import describe, key_tags, loose_keys
@@ -24,7 +26,7 @@ from .names import BUCKET_TAG, TAG
 from .part import Say, Site, beats, if_there, tags_of
 from .roles import role_tags
 from .steps import Step, StepEvent
-from .storage import bucket_region, bucket_tags, find_group, group_tags
+from .storage import find_group, group_tags
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -83,11 +85,12 @@ class _Pointers:
         return found - {""}
 
     def buckets(self) -> set[str]:
-        return {str(self._logs.get("s3BucketName") or ""), self.intended()} - {""}
+        return {str(self._logs.get("s3BucketName") or "")} - {""}
 
-    def intended(self) -> str:
-        """The bucket that was being made when the plan was stopped."""
-        return self.cluster_tags.get(BUCKET_TAG, "")
+    def intended_bucket(self, site: Site) -> str:
+        """The bucket that was being made when the plan was stopped; empty for none."""
+        tags = self.cluster_tags
+        return tags.get(BUCKET_TAG, "") if site.owns(tags) else ""
 
 
 async def made(site: Site, known: Iterable[tuple[str, str]] = ()) -> list[Step]:
@@ -111,14 +114,11 @@ async def destroy(
     found = await _find(site, known, empty_bucket=empty_bucket)
     if not empty_bucket:
         for each in found:
-            if each.step.kind == "S3 bucket" and await _is_filled(site, each.step.name):
+            if each.step.kind == "S3 bucket" and await is_filled(site, each.step.name):
                 raise not_empty(each.step)
     total = len(found)
     for index, each in enumerate(found):
-
-        async def say(text: str, step: Step = each.step, index: int = index) -> None:
-            await tell(StepEvent(step, "running", index, total, text))
-
+        say = saying(tell, each.step, index, total)
         site.pause.check()
         await tell(StepEvent(each.step, "running", index, total))
         try:
@@ -151,7 +151,7 @@ async def _find(
         found = await asyncio.gather(
             _services(site, pointers),
             _tasks(site, pointers),
-            _buckets(site, buckets - {""}, pointers, empty_bucket),
+            _buckets(site, buckets - {""}, pointers.intended_bucket(site), empty_bucket),
             _groups(site, groups - {""}),
             _security_groups(site),
             _roles(site),
@@ -235,7 +235,8 @@ async def _services(site: Site, pointers: _Pointers) -> list[_Removal]:
             now = await read_service(api, name, name)
             if now is None:
                 return
-            await say(f"{now.get('runningCount', 0)} of its tasks are still running")
+            running = now.get("runningCount", 0)
+            await say(f"{running} of its tasks run" if running else "its tasks are stopping")
             await site.pause.sleep(seconds)
         raise _too_slow("the service's tasks have not stopped")
 
@@ -262,6 +263,16 @@ async def _tasks(site: Site, pointers: _Pointers) -> list[_Removal]:
         return _of(site, "task", arn.rpartition("/")[2], remove)
 
     return [removal(each.task_arn) for each in await own_tasks(site)]
+
+
+async def _buckets(site: Site, names: set[str], intended: str, empty: bool) -> list[_Removal]:
+    def removal(name: str) -> _Removal:
+        async def remove(say: Say) -> None:
+            await delete_bucket(site, name, say, empty=empty)
+
+        return _of(site, "S3 bucket", name, remove)
+
+    return [removal(name) for name in await own_buckets(site, names, intended)]
 
 
 async def _groups(site: Site, names: set[str]) -> list[_Removal]:
@@ -375,67 +386,3 @@ def _too_slow(what: str) -> ProvisionError:
     return ProvisionError(
         f"{what} after {_LIMIT / 60:.0f} minutes", cure="look at it in the console; destroy again"
     )
-
-
-# -- buckets -------------------------------------------------------------------------------------
-
-
-async def _buckets(site: Site, names: set[str], pointers: _Pointers, empty: bool) -> list[_Removal]:
-    api = site.api
-    try:
-        listed = await api.call("s3", "list_buckets")
-        names = {each["Name"] for each in listed.get("Buckets", ())}
-    except AccessDenied:
-        pass  # then only what is named somewhere can be found
-    ours = site.owns(pointers.cluster_tags)
-    named = pointers.buckets() | {site.options.bucket}
-
-    async def own(name: str) -> _Removal | None:
-        try:
-            tags = await bucket_tags(api, name)
-            if not (site.owns(tags) or (not tags and ours and pointers.intended() == name)):
-                return None
-            if await bucket_region(api, name) not in ("", site.names.region):
-                return None  # of the plan of that name in another region
-        except EcsExecError as error:
-            # Not ours to read, so not ours; or gone, or in a region that is switched off.
-            if name in named and error.code not in _GONE:
-                raise
-            return None
-
-        async def remove(say: Say) -> None:
-            if empty:
-                await _empty(site, name, say)
-            await api.call("s3", "delete_bucket", Bucket=name)
-
-        return _of(site, "S3 bucket", name, remove)
-
-    return [each for each in await asyncio.gather(*map(own, sorted(names))) if each]
-
-
-async def _is_filled(site: Site, name: str) -> bool:
-    answer = await site.api.call("s3", "list_object_versions", Bucket=name, MaxKeys=1)
-    return bool(answer.get("Versions") or answer.get("DeleteMarkers"))
-
-
-async def _empty(site: Site, name: str, say: Say) -> None:
-    """Delete all objects in all their versions."""
-    api, count = site.api, 0
-    while True:
-        site.pause.check()
-        page = await api.call("s3", "list_object_versions", Bucket=name)
-        versions = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-        if not versions:
-            return
-        objects = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in versions]
-        answer = await api.call(
-            "s3", "delete_objects", Bucket=name, Delete={"Objects": objects, "Quiet": True}
-        )
-        if failures := answer.get("Errors"):
-            raise ProvisionError(
-                f"{len(failures)} objects of {name} could not be deleted",
-                cause=f"AWS says: {failures[0].get('Code', '')} {failures[0].get('Message', '')}",
-                cure="allow s3:DeleteObject and s3:DeleteObjectVersion; then destroy again",
-            )
-        count += len(objects)
-        await say(f"{count} objects deleted")

@@ -43,12 +43,6 @@ class State:
             self._resources.append((step.kind, step.name))
             self._write()
 
-    def removed(self, step: Step) -> None:
-        """A resource is gone."""
-        if (step.kind, step.name) in self._resources:
-            self._resources.remove((step.kind, step.name))
-            self._write()
-
     def end(self) -> None:
         """All is gone: so is the file."""
         self._resources = []

@@ -58,7 +58,6 @@ def test_killed_behind_every_call(world: World, kill: Kill, service: bool, first
     whole = counts(world)
     client.plan("killed", look=False).destroy(empty_bucket=True)
     assert world.listing() == before
-    assert kill("apply", first, options)  # it comes so far
     cut, applying, destroying = first - 1, True, True
     while applying or (destroying and service):
         cut += 1
@@ -69,4 +68,4 @@ def test_killed_behind_every_call(world: World, kill: Kill, service: bool, first
         destroying = destroying and kill("destroy", cut - first + 1, {})
         client.plan("killed", look=False).destroy(empty_bucket=True)
         assert world.listing() == before, f"killed behind call {cut - first + 1} of destroy"
-    assert cut > 15
+    assert cut > 17  # so many calls there are at least

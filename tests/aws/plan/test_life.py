@@ -175,6 +175,19 @@ def _given(plan: Any) -> dict[str, Any]:
     return {name: getattr(plan.options, name) for name in names}
 
 
+def test_from_tasks_to_a_service_and_not_back(world: World) -> None:
+    before, client = world.listing(), world.client()
+    client.plan("both", service=False).apply()
+    (alone,) = client.tasks("both/both")
+    client.plan("both").apply()
+    awaited(lambda: alone.task_arn not in {task.task_arn for task in client.tasks("both/both")})
+    back = client.plan("both", service=False)
+    (step,) = [step for step in back.steps if step.action == "conflict"]
+    assert (step.kind, step.why) == ("task", "a service of this name is there")
+    back.destroy()
+    assert world.listing() == before
+
+
 def test_progress_that_fails_stops_it_and_it_goes_on_later(world: World) -> None:
     before, client = world.listing(), world.client()
     plan = client.plan("halt")
