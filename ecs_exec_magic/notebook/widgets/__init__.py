@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["RunPanel", "TaskPicker"]
+__all__ = ["ProvisionForm", "RunPanel", "TaskPicker"]
 
-_HOMES = {"RunPanel": "run_panel", "TaskPicker": "picker"}
+_HOMES = {"ProvisionForm": "provision", "RunPanel": "run_panel", "TaskPicker": "picker"}
 
 
 def __getattr__(name: str) -> Any:
