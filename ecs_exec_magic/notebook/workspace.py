@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from IPython.core.magic import Magics
 from IPython.utils.text import DollarFormatter
@@ -47,6 +48,7 @@ class Workspace:
         settings: what ``%config EcsExec`` shows.
         choice: the default target, as it was asked for.
         jobs: what runs in the background.
+        widgets: those that end with it.
     """
 
     def __init__(self, shell: Any, settings: Settings) -> None:
@@ -58,10 +60,14 @@ class Workspace:
         self._home = _working_directory()  # where a cell changes to later moves no record
         self._journal: Journal | None = None
         self.jobs = Jobs(self)
+        self.widgets: WeakSet[Any] = WeakSet()
 
     def close(self) -> None:
         """End what runs in the background, and let go of clients and targets."""
         self.jobs.close()
+        for widget in list(self.widgets):
+            widget.end("the magics of this notebook were unloaded")
+        self.widgets.clear()
         clients, self._clients, self._pinned = self._clients, {}, None
         for client in clients.values():
             close = getattr(client, "close", None)
@@ -195,16 +201,27 @@ class Workspace:
 
     def resolve(self, values: Mapping[str, Any]) -> Any:
         """The container that a line with these options runs in."""
+        return self.resolver(values)()
+
+    def resolver(self, values: Mapping[str, Any], bridge: str | None = None) -> Callable[[], Any]:
+        """:meth:`resolve` for another thread, later: with the choice and settings of now."""
         choice = self.choice.overridden(values)
+        self._require(choice)
         # With a name of its own the line's cluster is part of the choice, not of the client.
-        key = self.key({**values, "cluster": None})
+        key = self.key({**values, "cluster": None}, bridge)
         is_default = choice == self.choice and key == self.key({})
-        if is_default and self._pinned is not None and self._pinned[0] == key:
-            return self._pinned[1]
-        target = self.find(choice, key)
-        if is_default:
-            self._pinned = key, target
-        return target
+        pinned = self._pinned
+        if is_default and pinned is not None and pinned[0] == key:
+            target = pinned[1]
+            return lambda: target
+
+        def resolve() -> Any:
+            target = self.find(choice, key)
+            if is_default and choice == self.choice:
+                self._pinned = key, target
+            return target
+
+        return resolve
 
     def fleet(self, values: Mapping[str, Any]) -> Any:
         """Every running container that a line with these options means."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__: list[str] = []
+__all__: list[str] = ["Terminal"]
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {"Terminal": "terminal"}
 
 
 def __getattr__(name: str) -> Any:
