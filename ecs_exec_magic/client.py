@@ -173,12 +173,22 @@ class Client:
         words = _words(cluster, service, task, family, container)
         return self._targets(self._call(find(self._api, address, want="all", **words)))
 
-    def fleet(self, address: str | None = None, **words: str | None) -> Fleet:
+    def fleet(self, address: str | Sequence[str] | None = None, **words: str | None) -> Fleet:
         """Every running container that an address means, to run commands in all at once.
 
-        Arguments and errors are those of :meth:`targets`.
+        Arguments and errors are those of :meth:`targets`; several addresses mean the containers of
+        each, every one once.
         """
-        return Fleet(self._api, self._bridge, self.targets(address, **words))
+        if address is None or isinstance(address, str):
+            return Fleet(self._api, self._bridge, self.targets(address, **words))
+
+        async def each() -> list[Found]:
+            asked = (find(self._api, one, want="all", **words) for one in address)
+            return list(await asyncio.gather(*asked))
+
+        targets = [target for found in self._call(each()) for target in self._targets(found)]
+        once = {target.address: target for target in targets}
+        return Fleet(self._api, self._bridge, list(once.values()))
 
     def run(
         self,

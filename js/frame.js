@@ -18,7 +18,7 @@ const SAID = {
   new: "Connecting …",
   connecting: "Connecting …",
   ended: "The session has ended.",
-  closed: "The session is closed.",
+  closed: "The session was closed from the notebook.",
 };
 
 const keys = LEAVE.replace("Control", "Ctrl").replaceAll("+", " + ");

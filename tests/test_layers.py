@@ -166,11 +166,12 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.history import EcsHistory
     from ecs_exec_magic.notebook.interactive import EcsTerminal
     from ecs_exec_magic.notebook.magics import EcsExec
+    from ecs_exec_magic.notebook.picking import EcsPick
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsTerminal,)
+    classes += (EcsPick, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

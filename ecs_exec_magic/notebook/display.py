@@ -2,8 +2,9 @@
 
 Knows text, streams and how much of it a notebook takes. Never knows commands or connections.
 
-Everything is written from the calling thread to the ``sys.stdout`` and ``sys.stderr`` of the
-moment: only so does it land in the right cell on every kernel, and in ``%%capture``.
+Unless a screen has a place of its own, everything is written from the calling thread to the
+``sys.stdout`` and ``sys.stderr`` of the moment: only so does it land in the right cell on every
+kernel, and in ``%%capture``.
 """
 
 from __future__ import annotations
@@ -145,6 +146,7 @@ class Screen:
         lines: lines of each stream to show as they come, likewise; 0 for no such limit.
         masker: makes a filter for each stream.
         on_fold: shows what is folded; without one, a line on stderr tells of it.
+        write: shows a text of ``stdout`` or ``stderr``; None: these files of Python's do.
         clock: seconds, monotonic.
 
     Attributes:
@@ -160,6 +162,7 @@ class Screen:
         lines: int = 0,
         masker: Callable[[], Filter] | None = None,
         on_fold: Callable[[Fold], object] | None = None,
+        write: Callable[[str, str], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.received = 0
@@ -170,6 +173,7 @@ class Screen:
             name: _Stream(masker() if masker else None, limit, lines) for name in names
         }
         self._on_fold = on_fold
+        self._elsewhere = write
         self._clock = clock
         self._waiting: list[tuple[str, str]] = []
         self._unfinished = ""
@@ -200,7 +204,7 @@ class Screen:
     def notice(self, text: str) -> None:
         """Show a line about the run itself, on stderr."""
         self._pump(all_of_it=True)
-        if self._line_open and (self._last == "stderr" or _is_terminal(sys.stderr)):
+        if self._line_open and (self._last == "stderr" or self._on_terminal()):
             self._write("stderr", "\n")
         self._write("stderr", f"{text.rstrip()}\n")
 
@@ -227,8 +231,9 @@ class Screen:
         if masked := sum(s.masker.count for s in self._streams.values() if s.masker is not None):
             what = "a secret is" if masked == 1 else f"{masked} secrets are"
             self.notice(f"{what} masked here; the result is exact")
-        for file in (sys.stdout, sys.stderr):
-            _flush(file)
+        if self._elsewhere is None:
+            for file in (sys.stdout, sys.stderr):
+                _flush(file)
 
     # -- out -------------------------------------------------------------------------------------
 
@@ -265,7 +270,7 @@ class Screen:
 
     def _pump(self, all_of_it: bool = False) -> None:
         """Write what waits, in few messages."""
-        if _is_terminal(sys.stdout) or _is_terminal(sys.stderr):
+        if self._on_terminal():
             all_of_it = True
         else:
             now = self._clock()
@@ -301,12 +306,20 @@ class Screen:
     def _write(self, name: str, text: str) -> None:
         if self.before_writing is not None:
             self.before_writing()
-        file = sys.stderr if name == "stderr" else sys.stdout
-        file.write(text)
-        # Both streams are buffered apart; without this the order between them is lost.
-        _flush(file)
+        if self._elsewhere is not None:
+            self._elsewhere(name, text)
+        else:
+            file = sys.stderr if name == "stderr" else sys.stdout
+            file.write(text)
+            # Both streams are buffered apart; without this the order between them is lost.
+            _flush(file)
         self._last = name
         self._line_open = not text.endswith("\n")
+
+    def _on_terminal(self) -> bool:
+        if self._elsewhere is not None:
+            return False
+        return _is_terminal(sys.stdout) or _is_terminal(sys.stderr)
 
 
 class _Folded:

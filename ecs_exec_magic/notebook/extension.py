@@ -28,6 +28,7 @@ def load(shell: InteractiveShell) -> None:
     from .history import EcsHistory
     from .interactive import EcsTerminal
     from .magics import EcsExec
+    from .picking import EcsPick
     from .sandbox import EcsSandbox
     from .settings import project_settings
     from .tasks import EcsTasks
@@ -37,7 +38,7 @@ def load(shell: InteractiveShell) -> None:
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    kinds = (EcsFind, EcsTasks, EcsJobs, EcsHistory, EcsTerminal)
+    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal)
     others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from IPython.core.magic import Magics
 from IPython.utils.text import DollarFormatter
@@ -25,7 +25,7 @@ from .progress import InPlace, Progress, StatusLine, show_fold
 from .settings import CLIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from .settings import Settings
 
@@ -47,32 +47,39 @@ class Workspace:
     Attributes:
         settings: what ``%config EcsExec`` shows.
         choice: the default target, as it was asked for.
+        picked: addresses of several containers that were picked in place of one target.
         jobs: what runs in the background.
-        widgets: those that end with it.
     """
 
     def __init__(self, shell: Any, settings: Settings) -> None:
         self.shell = shell
         self.settings = settings
         self.choice = Choice()
+        self.picked: tuple[str, ...] = ()
+        self._panels: weakref.WeakSet[Any] = weakref.WeakSet()
         self._pinned: tuple[Key, Any] | None = None
         self._clients: dict[Key, Any] = {}
         self._home = _working_directory()  # where a cell changes to later moves no record
         self._journal: Journal | None = None
         self.jobs = Jobs(self)
-        self.widgets: WeakSet[Any] = WeakSet()
 
     def close(self) -> None:
         """End what runs in the background, and let go of clients and targets."""
+        for panel in list(self._panels):
+            getattr(panel, "end", panel.close)()
         self.jobs.close()
-        for widget in list(self.widgets):
-            widget.end("the magics of this notebook were unloaded")
-        self.widgets.clear()
         clients, self._clients, self._pinned = self._clients, {}, None
         for client in clients.values():
             close = getattr(client, "close", None)
             if close is not None:
                 close()
+
+    def keep(self, panel: Any) -> None:
+        """Close a widget when the magics are unloaded, if it is still there.
+
+        One that has an ``end`` stays in the page, and does nothing any more.
+        """
+        self._panels.add(panel)
 
     # -- the notebook ----------------------------------------------------------------------------
 
@@ -161,12 +168,18 @@ class Workspace:
     # -- where to run ----------------------------------------------------------------------------
 
     def key(self, values: Mapping[str, Any], bridge: str | None = None) -> Key:
-        """What makes one client differ from another."""
+        """What makes one client differ from another.
+
+        Args:
+            bridge: in place of the settings'; ``thread`` for what is not called in the thread of
+                the cells. The values may have it too.
+        """
         given = tuple(values.get(name) or getattr(self.settings, name) for name in CLIENT)
         # New keys in the environment mean a new client: pasting them into a cell is how people
         # go on when the old ones have expired. Only a hash is kept.
         environment = hash(tuple(sorted(kv for kv in os.environ.items() if kv[0][:4] == "AWS_")))
-        return (*given, bridge or self.settings.bridge, environment)
+        bridge = bridge or values.get("bridge") or self.settings.bridge
+        return (*given, bridge, environment)
 
     def client(self, key: Key) -> Any:
         """The client of these settings, made at first use."""
@@ -193,7 +206,12 @@ class Workspace:
 
     def set_choice(self, choice: Choice, pinned: tuple[Key, Any] | None = None) -> None:
         """Make something the default target; ``pinned`` is what it was found to be."""
-        self.choice, self._pinned = choice, pinned
+        self.choice, self._pinned, self.picked = choice, pinned, ()
+
+    def pick(self, addresses: Sequence[str]) -> None:
+        """Make one container the default target, or several the ones that ``--all`` means."""
+        self.settings.target = addresses[0] if len(addresses) == 1 else ""
+        self.picked = tuple(addresses) if len(addresses) > 1 else ()
 
     def client_of(self, values: Mapping[str, Any]) -> Any:
         """The client that a line with these options uses."""
@@ -226,6 +244,8 @@ class Workspace:
     def fleet(self, values: Mapping[str, Any]) -> Any:
         """Every running container that a line with these options means."""
         choice = self.choice.overridden(values)
+        if not choice and self.picked:
+            return self.client_of(values).fleet(self.picked)
         self._require(choice)
         return self.client_of(values).fleet(choice.address, **choice.words())
 
@@ -235,10 +255,16 @@ class Workspace:
         return self.client(key).target(choice.address, **choice.words())
 
     def _require(self, choice: Choice) -> None:
+        if not choice and self.picked:
+            raise InvalidRequest(
+                f"{len(self.picked)} containers are picked, and this is for one",
+                cure="--all runs a command in each of them; -t names one",
+            )
         if not choice:
             raise InvalidRequest(
                 "no target is set",
-                cure="%ecs_target CLUSTER/SERVICE:CONTAINER sets one; -t names one for one line",
+                cure="%ecs_target CLUSTER/SERVICE:CONTAINER sets one, and %ecs_pick shows a list "
+                "to choose from; -t names one for one line",
             )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__: list[str] = ["Terminal"]
+__all__ = ["RunPanel", "TaskPicker", "Terminal"]
 
-_HOMES: dict[str, str] = {"Terminal": "terminal"}
+_HOMES = {"RunPanel": "run_panel", "TaskPicker": "picker", "Terminal": "terminal"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ Only controls that ipywidgets 7 has are used, so that Colab and Databricks show 
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -17,20 +18,50 @@ from ...errors import InvalidRequest
 from ..tables import escaped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ...errors import EcsExecError
     from ..workspace import Workspace
 
-__all__ = ["Panel", "said", "workspace_here"]
+__all__ = ["Panel", "copy_line", "failure", "said", "workspace_here"]
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 _publish: Any = publish_display_data  # untyped
 
 # Mid-tones, which stand out from white and from black alike.
-_TONES = {"good": "#2e9e5b", "wait": "#d98a00", "bad": "#d64545", "plain": "inherit"}
+# What they colour is a mark: a sentence in them would be hard to read.
+_TONES = {"good": ("✓", "#2e9e5b"), "wait": ("○", "#d98a00"), "bad": ("✗", "#d64545")}
+
+
+_STYLE = """
+.ecs-list select, .ecs-code input, .ecs-output pre, .ecs-line code {
+  font-family: var(--jp-code-font-family, ui-monospace, monospace);
+  font-size: var(--jp-code-font-size, 13px);
+}
+.ecs-list select { line-height: 1.5; }
+.ecs-panel .widget-html-content { line-height: 1.45; }
+.ecs-output {
+  padding: 2px 10px; margin: 2px 0; max-height: 26em; overflow: auto;
+  border-left: 3px solid rgba(128,128,128,.35);
+}
+.ecs-output pre { margin: 0; line-height: 1.35; white-space: pre-wrap; overflow-wrap: anywhere; }
+.ecs-stderr { background: rgba(214,69,69,.14); }
+.ecs-whole { display: block; }
+.ecs-line { display: flex; align-items: baseline; gap: 8px; flex-wrap: wrap; padding: 4px 0; }
+.ecs-line code { user-select: all; white-space: pre-wrap; overflow-wrap: anywhere; }
+.ecs-line button { font: inherit; font-size: 85%; line-height: 1.6; padding: 0 8px; cursor: pointer;
+  color: inherit; background: transparent; border: 1px solid rgba(128,128,128,.6);
+  border-radius: 3px; }
+"""
 
 
 class Panel(ipywidgets.VBox):
     """A widget that is text as well, for front ends that show no widgets."""
+
+    def __init__(self, children: Sequence[Any], **more: Any) -> None:
+        super().__init__([_style(), *children], **more)
+        self.add_class("ecs-panel")
 
     def text(self) -> str:
         """What it shows, as text."""
@@ -45,13 +76,53 @@ def said(text: str, tone: str = "plain", *, small: bool = False) -> str:
     """A sentence as markup.
 
     Args:
-        tone: ``good``, ``wait``, ``bad`` or ``plain``.
+        tone: ``plain``, or ``good``, ``wait`` or ``bad``, each of which has a mark of its own.
         small: it stands back.
     """
-    style = f"color:{_TONES[tone]};line-height:1.45"
-    if small:
-        style += ";opacity:.75;font-size:90%"
-    return f'<div style="{style}">{escaped(text)}</div>' if text else ""
+    if not text:
+        return ""
+    style = "line-height:1.45" + (";opacity:.75;font-size:90%" if small else "")
+    mark, colour = _TONES.get(tone, ("", ""))
+    before = f'<b style="color:{colour}">{mark}</b> ' if mark else ""
+    return f'<div style="{style}">{before}{escaped(text)}</div>'
+
+
+def failure(error: EcsExecError, masked: Callable[[str], str]) -> str:
+    """An error with its cause and cure, as markup.
+
+    Args:
+        masked: takes secrets out of a text.
+    """
+    parts = [said(masked(str(error)), "bad")]
+    parts += [said(masked(text), small=True) for text in (error.cause,) if text]
+    parts += [said(masked(f"→ {text}"), small=True) for text in (error.cure,) if text]
+    return "".join(parts)
+
+
+_COPY = (
+    "const code=this.parentNode.querySelector('code');"
+    "const done=()=>{this.textContent='Copied'};"
+    # A page that did not come over HTTPS has no clipboard but the old command.
+    "const old=()=>{getSelection().selectAllChildren(code);document.execCommand('copy')&&done()};"
+    "navigator.clipboard?navigator.clipboard.writeText(code.textContent).then(done,old):old()"
+)
+
+
+def copy_line(line: str, note: str = "") -> str:
+    """A line of a notebook to be copied, as markup.
+
+    Where a front end allows no script in markup, one click on the line selects all of it.
+    """
+    # Neither `escaped` nor `clean`: the line is to be copied as it is.
+    code = f"<code>{html.escape(line)}</code>"
+    button = f'<button type="button" onclick="{html.escape(_COPY)}">Copy</button>'
+    remark = f'<span style="opacity:.75;font-size:90%">{escaped(note)}</span>' if note else ""
+    return f'<div class="ecs-line">{code}{button}{remark}</div>'
+
+
+def _style() -> Any:
+    """What inline styles cannot say, as a widget to put among the others."""
+    return ipywidgets.HTML(f"<style>{_STYLE}</style>", layout=ipywidgets.Layout(display="none"))
 
 
 def workspace_here() -> Workspace:

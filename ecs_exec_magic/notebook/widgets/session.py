@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ...errors import EcsExecError
+from ...errors import EcsExecError, SessionLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,11 +129,9 @@ class Session:
     def _run(self) -> None:
         kept = self._place.keep()
         error: EcsExecError | None = None
-        state = "failed"
         try:
             self._tell("connecting", None)
             self._open(kept)
-            state = "lost"
             self._tell("open", None)
             while data := self._next():
                 self._show(data)
@@ -149,7 +147,7 @@ class Session:
         if kept is not None:
             kept.finish(self._remote, error, wait=0.0)
         if error is not None:
-            self._tell(state, error)
+            self._tell("lost" if isinstance(error, SessionLost) else "failed", error)
         else:
             self._tell("ended", _ENDED if self._closed else _CAME_TO_ITS_END)
 

@@ -101,7 +101,7 @@ class Terminal(anywidget.AnyWidget):
         super().__init__(rows=rows, status=dict(self._status))
         self.on_msg(self._received)
         if workspace is not None:
-            workspace.widgets.add(self)
+            workspace.keep(self)
 
     # -- for Python ------------------------------------------------------------------------------
 
@@ -119,17 +119,18 @@ class Terminal(anywidget.AnyWidget):
             "write the commands into a cell that begins with %%ecs_shell."
         )
 
-    def end(self, why: str = "") -> None:
-        """End the session for good; what it has shown stays, and ``why`` stands below."""
+    def end(self) -> None:
+        """End the session for good; what it has shown stays."""
         with self._lock:
             session, self._session = self._session, None
-            self._tell(None, "closed", why)
+            self._tell(None, "closed", None)
         if session is not None:
             session.close()
 
     def close(self) -> None:
         """End the session and take the widget away."""
-        self.end()
+        if self.comm is not None:  # it is not closed yet, and its constructor had not failed
+            self.end()
         super().close()
 
     def _ipython_display_(self, **_: Any) -> None:

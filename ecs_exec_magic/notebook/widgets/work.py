@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Worker"]
+__all__ = ["Beat", "Worker"]
 
 
 class Worker:
@@ -76,3 +77,64 @@ class Worker:
                 work()
             except Exception:
                 logging.getLogger(__name__).exception("%s failed", self._name)
+
+
+class Beat:
+    """Calls something again and again, in a thread of its own, for as long as somebody looks.
+
+    Args:
+        name: of the thread.
+        work: what is called; it handles its own errors.
+        every: seconds from the end of one call to the next; asked each time.
+        patience: seconds after the last sign of life after which the thread ends.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], object],
+        every: Callable[[], float],
+        *,
+        patience: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._work = work
+        self._every = every
+        self._patience = patience
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._alive_until = 0.0
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def touch(self) -> None:
+        """Somebody is there: go on, or begin again."""
+        with self._changed:
+            self._alive_until = self._clock() + self._patience
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(
+                    target=contextvars.Context().run, args=(self._run,), name=self._name
+                )
+                self._thread.daemon = True
+                self._thread.start()
+
+    @property
+    def beating(self) -> bool:
+        """Whether it goes on by itself."""
+        return self._thread is not None
+
+    def close(self) -> None:
+        """End it; what is being done ends by itself."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, self._every())
+                if self._closed or self._clock() >= self._alive_until:
+                    self._thread = None
+                    return
+            self._work()
