@@ -107,6 +107,7 @@ function render({ model, el }) {
   for (const kind of ["keydown", "keyup", "keypress"]) {
     root.addEventListener(kind, (event) => event.stopPropagation());
   }
+  root.terminal = screen.term; // for whoever looks at it from outside
   frame.label(screen.term.textarea);
   show();
   // Only now, in the document, the width is known.

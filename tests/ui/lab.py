@@ -30,7 +30,7 @@ __all__ = ["SHOTS", "Lab", "Notebook", "chromium"]
 SHOTS = Path(__file__).parent / "shots"
 """Where screenshots go; they are not committed."""
 
-PATIENCE = 45_000
+PATIENCE = 12_000
 """Milliseconds that anything in the browser may take on a busy machine."""
 
 _DARK = "JupyterLab Dark"
@@ -111,7 +111,8 @@ class Lab:
         # The clipboard is a matter of permission, which a user at the keyboard has.
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=self.url)
         context.set_default_timeout(PATIENCE)
-        notebook = Notebook(context.new_page(), f"{self.url}/lab/tree/{name}")
+        # Without the notebooks of others, which a workspace remembers.
+        notebook = Notebook(context.new_page(), f"{self.url}/lab/tree/{name}?reset")
         notebook.load()
         notebook.theme(dark)
         return notebook
