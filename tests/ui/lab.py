@@ -30,7 +30,7 @@ __all__ = ["SHOTS", "Lab", "Notebook", "chromium"]
 SHOTS = Path(__file__).parent / "shots"
 """Where screenshots go; they are not committed."""
 
-PATIENCE = 12_000
+PATIENCE = 45_000
 """Milliseconds that anything in the browser may take on a busy machine."""
 
 _DARK = "JupyterLab Dark"

@@ -126,7 +126,7 @@ def test_a_shell_with_colours_in_both_themes(terminal: Callable[..., Screen]) ->
 
 def test_full_screen_programs(terminal: Callable[..., Screen]) -> None:
     screen = terminal()
-    screen.line("rm -f /tmp/poem; vi /tmp/poem")
+    screen.line("rm -f /tmp/poem; busybox vi /tmp/poem")
     screen.sees("~\n~\n~")
     screen.types("isome words\x1b")  # Escape belongs to the program, and no shortcut is run
     screen.page.keyboard.press("Escape")
@@ -135,7 +135,7 @@ def test_full_screen_programs(terminal: Callable[..., Screen]) -> None:
     screen.sees("# ")
     screen.line("cat /tmp/poem")
     screen.sees("\nsome words")
-    screen.line("top")
+    screen.line("busybox top")
     screen.sees("PID")
     screen.notebook.shot("terminal-top", 1)
     screen.types("q")
@@ -261,16 +261,18 @@ def test_a_page_that_is_loaded_again_shows_what_was_there(
     other.line("echo t''wice")
     other.sees("\ntwice")
     screen.sees("\ntwice")
+    notebook.shot("terminal-twice")
+    notebook.page.evaluate("() => jupyterapp.shell.currentWidget.close()")
 
 
 def test_keyboard_and_clipboard(terminal: Callable[..., Screen]) -> None:
     screen = terminal()
     page = screen.page
-    page.evaluate("() => navigator.clipboard.writeText('echo pa''sted')")
+    page.evaluate("(text) => navigator.clipboard.writeText(text)", "echo pa''sted")
     page.keyboard.press("Control+v")
     page.keyboard.press("Enter")
     screen.sees("\npasted")
-    page.evaluate("() => navigator.clipboard.writeText('echo a''gain')")
+    page.evaluate("(text) => navigator.clipboard.writeText(text)", "echo a''gain")
     page.keyboard.press("Control+Shift+V")
     page.keyboard.press("Enter")
     screen.sees("\nagain")
@@ -319,10 +321,9 @@ def test_a_busy_kernel_and_one_that_is_gone(terminal: Callable[..., Screen]) -> 
 def test_a_cell_that_runs_again_has_one_session(terminal: Callable[..., Screen]) -> None:
     screen = terminal()
     for _ in range(3):  # a container takes two
+        old = screen.box.element_handle()
         screen.notebook.run(1)
-        screen.page.wait_for_function(
-            """(old) => !old.isConnected""", arg=screen.box.element_handle()
-        )
+        screen.page.wait_for_function("(old) => !old.isConnected", arg=old)
         screen = Screen(screen.notebook).is_state("open")
     screen.focus()
     screen.line("echo th''ere")

@@ -229,8 +229,11 @@ class Terminal(anywidget.AnyWidget):
     def _tell(self, session: Session | None, state: str, said: EcsExecError | str | None) -> None:
         if session is not self._session and session is not None:
             return  # of one that was given up
-        told = (said, said.cause, said.cure) if isinstance(said, EcsExecError) else (said,)
-        self._status.update(state=state, lines=[self._mask(str(each)) for each in told if each])
+        told = [str(said)] if said else []
+        if isinstance(said, EcsExecError):
+            told += [said.cause] if said.cause else []
+            told += [f"→ {said.cure}"] if said.cure else []
+        self._status.update(state=state, lines=[self._mask(line) for line in told])
         self.status = dict(self._status)
 
 
