@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # Another environment that happens to be active is not the one that is used here.
 unexport VIRTUAL_ENV
 
-.PHONY: help demo lab test test-matrix lint bench clean
+.PHONY: help demo lab test test-matrix lint bench js clean
 
 help:
 	@echo "make demo   run the quickstart notebook against a practice cluster"
@@ -13,6 +13,7 @@ help:
 	@echo "make test   style, types and all tests"
 	@echo "make test-matrix  the kernel-level tests on what hosted notebooks ship; SETS=colab: on that"
 	@echo "make bench  measure"
+	@echo "make js     build the terminal widget's script from js/; needs Node.js and npm"
 
 $(BIN)/.lab: pyproject.toml setup.cfg
 	$(PYTHON) -m venv $(VENV)
@@ -44,5 +45,9 @@ test-matrix:
 bench: $(BIN)/.dev
 	$(BIN)/python -m bench
 
+# The packages bring nothing that has to run; so nothing of them does.
+js:
+	cd js && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent build
+
 clean:
-	rm -rf $(VENV) .venv-matrix build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-matrix js/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

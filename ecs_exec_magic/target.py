@@ -183,6 +183,7 @@ class Target(ContainerRef):
         columns: int = 80,
         rows: int = 24,
         on_notice: Callable[[str], object] | None = None,
+        on_made: Callable[[Terminal], object] | None = None,
     ) -> Terminal:
         """Run a program on a terminal: what is written is typed, and its output comes as it is.
 
@@ -191,6 +192,7 @@ class Target(ContainerRef):
                 reads it, and nothing is wrapped around it.
             script: given to that program to run, as :meth:`script` does.
             on_output: see :class:`~.terminal.threads.Terminal`.
+            on_made: called with the terminal before it opens, so that it can be closed meanwhile.
 
         Raises:
             InvalidRequest: how that program takes a script as an argument is not known.
@@ -206,7 +208,10 @@ class Target(ContainerRef):
                     cure="leave the script out, and type it",
                 )
             command = arguments
-        return Terminal(on_output).open(api, self.ref, command, columns, rows, on_notice)
+        terminal = Terminal(on_output)
+        if on_made is not None:
+            on_made(terminal)
+        return terminal.open(api, self.ref, command, columns, rows, on_notice)
 
     def url(self, port: int) -> str:
         """Where that port of the container answers HTTP.

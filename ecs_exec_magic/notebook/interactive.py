@@ -1,6 +1,6 @@
-"""``%ecs_shell`` in IPython's terminal: a program of the container, as if it ran here.
+"""``%ecs_shell``: a program of the container, as if it ran here; in a notebook, in its cell.
 
-Knows the line, and what to say when it is over. Never knows termios or sockets.
+Knows the line, and what to say when it is over. Never knows termios, widgets or sockets.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.display import display
 
 from ..errors import Interrupted
 from .attach import Inbox, join, local_terminal, no_terminal
@@ -29,7 +30,7 @@ __all__ = ["EcsTerminal"]
 TERMINAL_LINE = Command(
     "%ecs_shell",
     "[--] [COMMAND]",
-    "Open a terminal in a container, from IPython in a terminal.",
+    "Open a terminal in a container: in the cell, or in IPython's own terminal.",
     (
         TARGET,
         Option(("--shell",), "shell", "the program to start, in place of /bin/sh", "PATH"),
@@ -38,8 +39,13 @@ TERMINAL_LINE = Command(
     ),
     """
     Every key goes to the far end, Ctrl-C, Ctrl-Z and Ctrl-D too, and so does the size of the
-    window. The session ends with its program. To end one that hangs, type ~. at the beginning of a
-    line, that is Enter ~ . as in ssh; ~~ there types one ~.
+    window. The session ends with its program.
+
+    In a notebook the cell is done at once, and the terminal stays in it; Ctrl+Shift+F6 leaves it by
+    keyboard, Ctrl+Shift+C copies, Ctrl+V pastes, and its button ends the session. While another
+    cell runs, most kernels deliver no keys, and output pauses. In IPython's terminal, to end a
+    session that hangs, type ~. at the beginning of a line, that is Enter ~ . as in ssh; ~~ there
+    types one ~.
 
     With COMMAND the program runs it, as in `/bin/sh -c COMMAND`, and the session ends with it; it
     goes there as it stands. What is shown is not kept, only that there was a session, and the exit
@@ -49,6 +55,8 @@ TERMINAL_LINE = Command(
     something else: its lines run as a script, in notebooks too.
     """,
 )
+
+_display: Any = display  # untyped
 
 _LAST_WORDS = 3.0  # seconds for the session to end before the process does
 _DEADLY = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP", "SIGQUIT")]
@@ -61,6 +69,7 @@ class EcsTerminal(EcsMagics):
     def __init__(self, shell: Any, workspace: Workspace) -> None:
         super().__init__(shell)
         self._workspace = workspace
+        self._in_cells: dict[str, tuple[object, list[Any]]] = {}
 
     @no_var_expand
     @needs_local_scope
@@ -72,21 +81,47 @@ class EcsTerminal(EcsMagics):
         if parsed.help:
             sys.stdout.write(TERMINAL_LINE.help())
             return
-        if space.in_kernel or space.headless:
+        shell, script = parsed["shell"] or "/bin/sh", parsed.rest.strip()
+        if space.headless:
             raise no_terminal()
+        if space.in_kernel:
+            self._in_cell(shell, script, parsed.values)
+        else:
+            self._here(shell, script, parsed.values)
+
+    def close(self) -> None:
+        """Forget the terminals in cells; the workspace ends them."""
+        self._in_cells.clear()
+
+    def _in_cell(self, shell: str, script: str, values: Mapping[str, Any]) -> None:
+        from .widgets.terminal import Terminal
+
+        # A cell that runs again replaces what it has shown, and nobody can get at that any more.
+        space, cell = self._workspace, _cell_id(self.shell)
+        moment, there = self._in_cells.get(cell, (None, []))
+        if moment != space.moment:
+            for old in there:
+                old.close()
+            there = []
+        widget = Terminal(script=script, shell=shell, values=values, workspace=space)
+        if cell:
+            self._in_cells[cell] = space.moment, [*there, widget]
+        _display(widget)
+
+    def _here(self, shell: str, script: str, values: Mapping[str, Any]) -> None:
+        space = self._workspace
         local = local_terminal()
         inbox = Inbox(local.wake)
         columns, rows = local.size()
-        shell, script = parsed["shell"] or "/bin/sh", parsed.rest.strip() or None
-        kept = Kept(space, Order(script or shell, shell, parsed.values, {}), kind="terminal")
+        kept = Kept(space, Order(script or shell, shell, values, {}), kind="terminal")
         remote: Any = None
         failure: BaseException | None = None
         try:
-            target = space.resolve(parsed.values)
+            target = space.resolve(values)
             kept.found(target)
             remote = target.terminal(
                 shell,
-                script=script,
+                script=script or None,
                 on_output=inbox.put,
                 columns=columns,
                 rows=rows,
@@ -116,6 +151,13 @@ class EcsTerminal(EcsMagics):
             _say("the session was ended: the local terminal is gone")
         elif remote.ending is not None and remote.ending.error is not None:
             raise remote.ending.error
+
+
+def _cell_id(shell: Any) -> str:
+    """Of the cell that runs, where the front end tells it: JupyterLab and VS Code do."""
+    get_parent = getattr(shell, "get_parent", None)
+    parent = get_parent() if get_parent is not None else None
+    return str(((parent or {}).get("metadata") or {}).get("cellId") or "")
 
 
 def _obey(number: signal.Signals) -> None:

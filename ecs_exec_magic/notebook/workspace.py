@@ -66,7 +66,7 @@ class Workspace:
     def close(self) -> None:
         """End what runs in the background, and let go of clients and targets."""
         for panel in list(self._panels):
-            panel.close()
+            getattr(panel, "end", panel.close)()
         self.jobs.close()
         clients, self._clients, self._pinned = self._clients, {}, None
         for client in clients.values():
@@ -75,7 +75,10 @@ class Workspace:
                 close()
 
     def keep(self, panel: Any) -> None:
-        """Close a widget when the magics are unloaded, if it is still there."""
+        """Close a widget when the magics are unloaded, if it is still there.
+
+        One that has an ``end`` stays in the page, and does nothing any more.
+        """
         self._panels.add(panel)
 
     # -- the notebook ----------------------------------------------------------------------------
@@ -216,16 +219,27 @@ class Workspace:
 
     def resolve(self, values: Mapping[str, Any]) -> Any:
         """The container that a line with these options runs in."""
+        return self.resolver(values)()
+
+    def resolver(self, values: Mapping[str, Any], bridge: str | None = None) -> Callable[[], Any]:
+        """:meth:`resolve` for another thread, later: with the choice and settings of now."""
         choice = self.choice.overridden(values)
+        self._require(choice)
         # With a name of its own the line's cluster is part of the choice, not of the client.
-        key = self.key({**values, "cluster": None})
+        key = self.key({**values, "cluster": None}, bridge)
         is_default = choice == self.choice and key == self.key({})
-        if is_default and self._pinned is not None and self._pinned[0] == key:
-            return self._pinned[1]
-        target = self.find(choice, key)
-        if is_default:
-            self._pinned = key, target
-        return target
+        pinned = self._pinned
+        if is_default and pinned is not None and pinned[0] == key:
+            target = pinned[1]
+            return lambda: target
+
+        def resolve() -> Any:
+            target = self.find(choice, key)
+            if is_default and choice == self.choice:
+                self._pinned = key, target
+            return target
+
+        return resolve
 
     def fleet(self, values: Mapping[str, Any]) -> Any:
         """Every running container that a line with these options means."""

@@ -43,6 +43,7 @@ class Terminal:
         self._on_output = on_output
         self._gate = Gate(self._loop, limit)
         self._session: TerminalSession | None = None
+        self._opening: asyncio.Task[TerminalSession] | None = None
         self._closed = False
         self._lock = threading.Lock()
         self._typed = bytearray()
@@ -65,10 +66,14 @@ class Terminal:
         """Open the session; arguments as for :meth:`TerminalSession.open`.
 
         ``on_notice`` is called on the loop's thread. The interrupt key gives up.
+
+        Raises:
+            SessionLost: it was closed meanwhile.
         """
         portal.at_stop(close_all)
 
         async def opened() -> TerminalSession:
+            self._opening = asyncio.current_task()
             session = await TerminalSession.open(
                 api, ref, command, columns=columns, rows=rows, on_notice=on_notice
             )
@@ -77,8 +82,13 @@ class Terminal:
                 await session.close()
             return session
 
+        given_up = SessionLost(f"the session in {ref} was closed before it had opened")
+        if self._closed:
+            raise given_up
         try:
             session = ThreadBridge().call(opened())
+        except concurrent.futures.CancelledError:
+            raise given_up from None
         except BaseException:
             # It may have opened in the moment in which it was given up.
             self.close(0)
@@ -122,7 +132,7 @@ class Terminal:
         self._gate.taken(count)
 
     def close(self, timeout: float = CLOSE_LIMIT) -> None:
-        """End the session and its program, if it has not ended.
+        """End the session and its program, if it has not ended; one that opens is given up.
 
         Args:
             timeout: seconds to wait until the agent has ended it; that goes on in the background.
@@ -130,7 +140,11 @@ class Terminal:
         """
         self._closed = True
         session = self._session
-        if session is None or self._loop.is_closed():
+        if session is None:
+            if self._opening is not None:
+                self._on_loop(self._opening.cancel)
+            return
+        if self._loop.is_closed():
             return
         closing = asyncio.run_coroutine_threadsafe(session.close(timeout), self._loop)
         if timeout > 0:

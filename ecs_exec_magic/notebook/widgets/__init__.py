@@ -8,9 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ProvisionForm", "RunPanel", "TaskPicker"]
+__all__ = ["ProvisionForm", "RunPanel", "TaskPicker", "Terminal"]
 
-_HOMES = {"ProvisionForm": "provision", "RunPanel": "run_panel", "TaskPicker": "picker"}
+_HOMES = {
+    "ProvisionForm": "provision",
+    "RunPanel": "run_panel",
+    "TaskPicker": "picker",
+    "Terminal": "terminal",
+}
 
 
 def __getattr__(name: str) -> Any:
