@@ -177,7 +177,8 @@ class TaskPicker(Panel):
         """Take it away, and look at nothing any more."""
         self._beat.close()
         self._worker.close()
-        self._space.settings.unobserve(self._target_changed, "target")
+        with contextlib.suppress(ValueError):  # it was closed before
+            self._space.settings.unobserve(self._target_changed, "target")
         if self.panel is not None:
             self.panel.close()
         super().close()
