@@ -15,6 +15,7 @@ import ipywidgets
 from ...errors import EcsExecError
 from ...views import short_address
 from ..listing import Tasks
+from .enter import Enter
 from .parts import Panel, failure, said, workspace_here
 from .rows import Rows, labels
 from .run_panel import RunPanel
@@ -148,7 +149,7 @@ class TaskPicker(Panel):
         self._cluster_menu.observe(self._by_user(self._cluster_changed), "value")
         self._service_menu.observe(self._by_user(self._narrowed), "value")
         self._filter.observe(self._by_user(self._narrowed), "value")
-        self._filter.on_msg(self._filter_message)
+        Enter(self._filter, self._entered)  # behind the line above: it sees the narrowed list
         self._again.on_click(lambda _: self._refresh())
         self._box.observe(self._by_user(self._chosen), "value")
         self._recent.observe(self._by_user(self._recalled), "value")
@@ -393,13 +394,12 @@ class TaskPicker(Panel):
             note = said(f"{short_address(row.why)}{more}", "wait")
             self._tell_target(note + said(f"→ {short_address(row.cure)}", small=True))
 
-    def _filter_message(self, _: Any, content: Any, buffers: Any) -> None:
-        if content.get("event") == "submit":  # Enter
-            with self._lock:
-                ready = next((row for row in self._shown if row.ready), None)
-                if ready is not None:
-                    self._note = ""
-                    self._pick([ready.address])
+    def _entered(self, _: str) -> None:
+        with self._lock:
+            ready = next((row for row in self._shown if row.ready), None)
+            if ready is not None:
+                self._note = ""
+                self._pick([ready.address])
 
     def _recalled(self, address: str) -> None:
         if address:

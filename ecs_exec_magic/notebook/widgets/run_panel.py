@@ -19,13 +19,12 @@ from ...results import CommandResult
 from ...views import short_address
 from ..display import Screen
 from ..runs import Order, Runs
+from .enter import Enter
 from .parts import Panel, copy_line, failure, said, workspace_here
 from .repeat import exec_line, lasting_address
 from .work import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ..display import Fold
     from ..jobs import BackgroundJob
     from ..workspace import Workspace
@@ -68,7 +67,7 @@ class RunPanel(Panel):
         self._field = ipywidgets.Combobox(
             description="Command",
             placeholder="as in: tail -n 50 /var/log/app.log",
-            continuous_update=True,
+            continuous_update=False,  # leaving the field, for the button, sends all of it
             ensure_option=False,
             layout=ipywidgets.Layout(flex="1 1 auto", width="auto"),
             style=_NAMED,
@@ -87,7 +86,7 @@ class RunPanel(Panel):
         self._worker = Worker("ecs-exec-panel")
         self._memory = Worker("ecs-exec-panel-memory")
         self._button.on_click(self._clicked)
-        self._field.on_msg(self._message)
+        Enter(self._field, self.run)
         self._space.settings.observe(self._target_changed, "target")
         self._space.keep(self)
         self._show_button()
@@ -141,10 +140,6 @@ class RunPanel(Panel):
         if self._busy:
             self.stop()
         else:
-            self.run(self._field.value)
-
-    def _message(self, _: Any, content: Mapping[str, Any], buffers: Any) -> None:
-        if content.get("event") == "submit":  # Enter
             self.run(self._field.value)
 
     def _target_changed(self, _: Any) -> None:

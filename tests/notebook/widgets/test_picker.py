@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from IPython.utils.capture import capture_output
 from ecs_exec_magic import errors
 from ecs_exec_magic.notebook import extension
 from ecs_exec_magic.notebook.magics import EcsExec
+from ecs_exec_magic.notebook.widgets import enter
 from ecs_exec_magic.notebook.widgets.picker import SHOWN, TaskPicker
 from ecs_exec_magic.notebook.workspace import Workspace
 
@@ -58,6 +60,7 @@ class Hand:
     def enter(self) -> None:
         # The very message that the front end sends for the Enter key.
         self.picker._filter._handle_custom_msg({"event": "submit"}, [])
+        time.sleep(2 * enter.WAIT)  # no text comes behind it
 
     def choose(self, *addresses: str) -> None:
         self.picker._box.index = [self.addresses.index(each) for each in addresses]
@@ -78,7 +81,8 @@ def space(magics: EcsExec) -> Workspace:
 
 
 @pytest.fixture
-def hand(space: Workspace) -> Iterator[Callable[..., Hand]]:
+def hand(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Hand]]:
+    monkeypatch.setattr(enter, "WAIT", 0.05)
     hands: list[Hand] = []
 
     def made(**how: Any) -> Hand:
@@ -132,6 +136,18 @@ def test_typing_narrows_and_enter_takes_the_first(hand: Made, space: Workspace) 
     user.type("")
     assert user.picker._box.value == (SIDECAR,)
     assert space.settings.target == SIDECAR
+
+
+def test_enter_takes_what_was_typed_even_if_its_end_comes_later(
+    hand: Made, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enter, "WAIT", 60)
+    user = hand()
+    user.type("web n")
+    user.picker._filter._handle_custom_msg({"event": "submit"}, [])
+    assert not space.choice
+    user.type("worker")
+    assert space.settings.target.endswith(":main")
 
 
 def test_enter_takes_nothing_that_is_not_ready(hand: Made, space: Workspace) -> None:
