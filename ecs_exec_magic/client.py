@@ -20,9 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .aws import listing, profiles
 from .aws.api import AwsApi, end_threads
+from .aws.plan.choices import account_choices
+from .aws.plan.options import FARGATE_SIZES, AccountChoices, PlanOptions, Subnet, Vpc
+from .aws.plan.steps import Step, StepEvent
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
 from .fleet import Fleet, FleetResult
+from .plan import Plan, options_of
 from .portal import bridge_named, portal
 from .runner import Method, settle
 from .running import RunningCommand
@@ -31,18 +35,27 @@ from .target import Target
 
 if TYPE_CHECKING:
     import concurrent.futures
+    import os
     from collections.abc import Coroutine, Sequence
 
     import boto3
 
 
 __all__ = [
+    "FARGATE_SIZES",
+    "AccountChoices",
     "Client",
     "FleetResult",
     "OutputStream",
+    "Plan",
+    "PlanOptions",
     "RunningCommand",
+    "Step",
+    "StepEvent",
+    "Subnet",
     "Target",
     "TaskInfo",
+    "Vpc",
     "connect",
     "profile_names",
     "region_names",
@@ -277,6 +290,41 @@ class Client:
             TargetNotFound: there is no such cluster; the error lists what there is.
         """
         return self._call(listing.list_services_of(self._api, cluster))
+
+    # -- making and removing ---------------------------------------------------------------------
+
+    def plan(
+        self,
+        name: str,
+        *,
+        state: str | os.PathLike[str] | None = None,
+        look: bool = True,
+        **options: Any,
+    ) -> Plan:
+        """Describe all that exec needs: cluster, roles, network, logs, and tasks with exec on.
+
+        It only looks: ``plan.apply()`` makes what is missing, and ``plan.destroy()`` removes what
+        the plan has made.
+
+        Args:
+            name: of cluster, task family and service.
+            state: a file that remembers what was made; the tags of things decide in any case.
+            look: False calls nothing and leaves the plan without steps, as ``destroy`` needs none.
+            options: those of :class:`PlanOptions`.
+
+        Raises:
+            InvalidRequest: AWS would not take an option; it is named, and nothing was called.
+            ProvisionError: something may not be looked at.
+        """
+        plan = Plan(self._api, self._bridge, options_of(name, options), state)
+        return plan.refresh() if look else plan
+
+    def choices(self) -> AccountChoices:
+        """What the account has that a plan can use.
+
+        What may not be listed is empty, and :attr:`AccountChoices.denied` says why.
+        """
+        return self._call(account_choices(self._api))
 
     def unattended(self) -> Client:
         """The same account, for look-ups that nobody waits for: they try once and give up early.

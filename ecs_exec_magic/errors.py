@@ -244,7 +244,15 @@ class BridgeError(EcsExecError):
 
 
 class ProvisionError(EcsExecError):
-    """Infrastructure could not be made or removed."""
+    """Infrastructure could not be made or removed.
+
+    Attributes:
+        step: of the plan, with its ``kind`` and ``name``; None where there is none.
+    """
+
+    def __init__(self, message: str = "", *, step: Any = None, **rest: Any) -> None:
+        super().__init__(message, **rest)
+        self.step = step
 
 
 class Interrupted(KeyboardInterrupt):

@@ -18,7 +18,7 @@ PACKAGE = Path(ecs_exec_magic.__file__).parent
 ROOM = "ecs_exec_magic"
 
 # Each room may import from those below it. What has no row of its own is a module at the top.
-BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "views"}
+BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "tables", "views"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
@@ -27,6 +27,7 @@ BELOW: dict[str, set[str]] = {
     "views": BASE,
     "cleaning": set(),
     "masking": set(),
+    "tables": set(),
     "journal": BASE,
     "channel": BASE,
     "remote": BASE | {"channel"},
@@ -39,7 +40,9 @@ BELOW: dict[str, set[str]] = {
     "fleet": BASE | {"aws", "portal", "runner", "running"},
     "target": BASE
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
-    "client": BASE | {"aws", "portal", "runner", "running", "stream", "fleet", "target"},
+    "plan_views": BASE | {"aws"},  # its steps, for types only
+    "plan": BASE | {"aws", "plan_views", "portal"},
+    "client": BASE | {"aws", "portal", "runner", "running", "stream", "fleet", "plan", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -57,6 +60,8 @@ FOREIGN: dict[str, set[str]] = {
     "fleet": {"IPython", "ipywidgets", "picows"},
     "target": {"IPython", "ipywidgets", "picows"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
+    "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
@@ -167,11 +172,12 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.interactive import EcsTerminal
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.picking import EcsPick
+    from ecs_exec_magic.notebook.provision import EcsProvision
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsPick, EcsTerminal)
+    classes += (EcsPick, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

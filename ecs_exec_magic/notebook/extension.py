@@ -29,6 +29,7 @@ def load(shell: InteractiveShell) -> None:
     from .interactive import EcsTerminal
     from .magics import EcsExec
     from .picking import EcsPick
+    from .provision import EcsProvision
     from .sandbox import EcsSandbox
     from .settings import project_settings
     from .tasks import EcsTasks
@@ -38,7 +39,7 @@ def load(shell: InteractiveShell) -> None:
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal)
+    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal, EcsProvision)
     others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 

@@ -6,6 +6,7 @@ Knows the line, and who can choose at all. Never knows how the picker works.
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
@@ -60,6 +61,7 @@ class EcsPick(EcsMagics):
     def __init__(self, shell: Any, workspace: Workspace) -> None:
         super().__init__(shell)
         self._workspace = workspace
+        self._last: weakref.ref[Any] | None = None
 
     @no_var_expand
     @needs_local_scope
@@ -80,7 +82,12 @@ class EcsPick(EcsMagics):
         if space.in_kernel and not space.headless:
             from .widgets import TaskPicker
 
-            return TaskPicker(space, cluster=cluster, service=service, run=not parsed["no_run"])
+            last = self._last() if self._last is not None else None
+            if last is not None:
+                last.rest()  # one that lists the tasks again and again is enough
+            picker = TaskPicker(space, cluster=cluster, service=service, run=not parsed["no_run"])
+            self._last = weakref.ref(picker)
+            return picker
         self._write(cluster, service)
         if not (space.choice or space.picked):
             raise InvalidRequest(

@@ -44,8 +44,9 @@ class BucketDefaults:
         self._account = account
 
     @operation("CreateBucket")
-    def op_create_bucket(self, given: dict[str, Any], caller: Caller) -> None:
+    async def op_create_bucket(self, given: dict[str, Any], caller: Caller) -> None:
         """Refuse a name that no new bucket may have."""
+        await self._account.run(_close_deleted_objects)
         if not _BUCKET.fullmatch(given["Bucket"]):
             raise ApiError("InvalidBucketName", "The specified bucket is not valid.")
 
@@ -59,6 +60,38 @@ class BucketDefaults:
             Bucket=given["Bucket"],
             ServerSideEncryptionConfiguration=_SSE_S3,
         )
+
+    @operation("HeadBucket", "GetBucketLocation", "GetBucketTagging", "ListObjectsV2", "PutObject")
+    async def op_of_others(self, given: dict[str, Any], caller: Caller) -> None:
+        """Refuse a bucket of another account: none has a policy that would let us in."""
+
+        def foreign() -> bool:
+            from moto.s3.models import s3_backends
+
+            owner = s3_backends.bucket_accounts.get(given["Bucket"])
+            return owner is not None and owner[1] != caller.account_id
+
+        if await self._account.run(foreign):
+            raise ApiError("AccessDenied", "Access Denied", 403)
+
+    @operation("DeleteBucket", after=True)
+    async def op_forget_tags(self, given: dict[str, Any], caller: Caller) -> None:
+        """Take its tags along: another bucket of that name has none of them."""
+
+        def forget() -> None:
+            s3 = self._account.backend("s3", caller.region)
+            arn = f"arn:{partition(caller.region)}:s3:::{given['Bucket']}"
+            s3.tagger.delete_all_tags_for_resource(arn)
+
+        await self._account.run(forget)
+
+
+def _close_deleted_objects() -> None:
+    """moto never closes the files of objects that are deleted, and warns of that itself."""
+    from moto.s3.models import FakeKey
+
+    kind: Any = FakeKey
+    kind.__del__ = lambda key: key.dispose()
 
 
 class InUse:

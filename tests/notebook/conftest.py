@@ -86,10 +86,10 @@ class FakeClient:
         self.asked.append((address, words))
         if "nowhere" in (address or ""):
             raise TargetNotFound(f"there is no {address}")
-        container = words["container"] or (address or "").partition(":")[2] or "nginx"
+        container = words.get("container") or (address or "").partition(":")[2] or "nginx"
         number = len(self.asked)
         return FakeTarget(
-            cluster=words["cluster"] or "demo",
+            cluster=words.get("cluster") or "demo",
             service="web",
             family="web",
             task_id=f"{number:032x}",

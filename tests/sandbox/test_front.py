@@ -18,6 +18,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from ecs_exec_magic import sandbox
+
 from .conftest import Cluster
 
 REGION = "us-east-1"
@@ -189,6 +191,26 @@ def test_ec2_default_vpc_reaches_the_internet(aws: Services) -> None:
 def bucket(aws: Services) -> str:
     aws.s3.create_bucket(Bucket="front-bucket")
     return "front-bucket"
+
+
+def test_buckets_of_another_account_are_closed(aws: Services) -> None:
+    with sandbox.start(pace="fast", runtime="process", seed=False) as other:
+        session = boto3.Session(other.environment["AWS_ACCESS_KEY_ID"], "x", region_name=REGION)
+        session.client("s3", endpoint_url=other.url).create_bucket(Bucket="front-foreign")
+        with pytest.raises(ClientError, match="403"):
+            aws.s3.head_bucket(Bucket="front-foreign")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            aws.s3.list_objects_v2(Bucket="front-foreign")
+
+
+def test_a_new_bucket_has_nothing_of_a_former_one(aws: Services) -> None:
+    for _ in range(2):
+        aws.s3.create_bucket(Bucket="front-again")
+        with pytest.raises(ClientError, match="NoSuchTagSet"):
+            aws.s3.get_bucket_tagging(Bucket="front-again")
+        tags = {"TagSet": [{"Key": "k", "Value": "v"}]}
+        aws.s3.put_bucket_tagging(Bucket="front-again", Tagging=tags)
+        aws.s3.delete_bucket(Bucket="front-again")
 
 
 def test_buckets(aws: Services, bucket: str) -> None:

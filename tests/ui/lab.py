@@ -111,8 +111,9 @@ class Lab:
         # The clipboard is a matter of permission, which a user at the keyboard has.
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=self.url)
         context.set_default_timeout(PATIENCE)
-        # Without the notebooks of others, which a workspace remembers.
-        notebook = Notebook(context.new_page(), f"{self.url}/lab/tree/{name}?reset")
+        # In a workspace of its own: a window would open the others' notebooks again, too.
+        url = f"{self.url}/lab/workspaces/window{self._count}/tree/{name}"
+        notebook = Notebook(context.new_page(), url)
         notebook.load()
         notebook.theme(dark)
         return notebook

@@ -3,7 +3,7 @@
 Knows the resources of AWS's walkthrough of ECS Exec, in their order. Never knows who looks on.
 """
 
-from .options import AccountChoices, PlanOptions, Subnet, Vpc
+from .options import FARGATE_SIZES, AccountChoices, PlanOptions, Subnet, Vpc
 from .steps import Step, StepEvent
 
-__all__ = ["AccountChoices", "PlanOptions", "Step", "StepEvent", "Subnet", "Vpc"]
+__all__ = ["FARGATE_SIZES", "AccountChoices", "PlanOptions", "Step", "StepEvent", "Subnet", "Vpc"]

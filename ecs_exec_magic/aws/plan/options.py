@@ -10,16 +10,30 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from .names import MOST_CHARS, OWN_TAGS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["AccountChoices", "LaunchType", "Logging", "PlanOptions", "Subnet", "Vpc"]
+__all__ = [
+    "FARGATE_SIZES",
+    "AccountChoices",
+    "LaunchType",
+    "Logging",
+    "PlanOptions",
+    "Subnet",
+    "Vpc",
+]
 
 LaunchType = Literal["FARGATE", "EC2"]
 Logging = Literal["none", "default", "override"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_IMAGE = re.compile(r"[A-Za-z0-9_\-:./#@]{1,255}")
+_BUCKET = re.compile(
+    r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?<!-s3alias)(?<!--ol-s3)"
+)
+_PREFIX = re.compile(r"[\w/!.*'()-]{0,200}", re.ASCII)
 _LOG_GROUP = re.compile(r"[A-Za-z0-9_/.#-]{1,512}")
 _TAG = re.compile(r"[\w\s.:/=+@-]*")
 # What Fargate has: MiB of memory by CPU units. At 8 and 16 vCPUs the steps are 4 and 8 GiB.
@@ -39,7 +53,8 @@ class PlanOptions:
     """What ``client.plan(NAME, **options)`` is asked for.
 
     Attributes:
-        name: of cluster, task family and service, so that ``NAME/NAME`` addresses it afterwards.
+        name: of cluster, task family and service, so that ``NAME/NAME`` addresses it afterwards;
+            names of roles, of the security group and of the key's alias are made of it.
         vpc: id; None: the account's default VPC.
         subnets: ids; empty: up to two of the VPC's that lead to AWS.
         assign_public_ip: whether tasks get a public address; None: where the subnets need it.
@@ -50,7 +65,8 @@ class PlanOptions:
         cpu: CPU units of a task; 1024 are one vCPU.
         memory: of a task, in MiB.
         logging: of exec sessions: off, to the task's own log driver, or to a group and a bucket.
-        log_group: name, with ``override``; None: ``/aws/ecs/NAME``; empty: no group.
+        log_group: name, of what containers print and, unless ``logging`` is ``none``, of sessions;
+            None: ``/aws/ecs/NAME``; empty: no group.
         bucket: name, with ``override``; None: none.
         prefix: of the objects in the bucket.
         encrypt_logs: encrypt the log group and the bucket with the key.
@@ -93,8 +109,20 @@ class PlanOptions:
         for name in ("name", "container"):
             if not _NAME.fullmatch(getattr(self, name)):
                 found[name] = "letters, digits, - and _ only, 1 to 255 of them"
-        if not self.image.strip() or any(char.isspace() for char in self.image):
+        if "name" not in found and len(self.name) > MOST_CHARS:
+            found["name"] = f"at most {MOST_CHARS} characters: names of roles are made of it"
+        if self.launch_type != "FARGATE":
+            found["launch_type"] = "plans cannot make EC2 instances yet; use FARGATE"
+        if self.logging not in ("none", "default", "override"):
+            found["logging"] = "none, default or override"
+        if not _IMAGE.fullmatch(self.image):
             found["image"] = "an image is a name without blanks, as in nginx:1.27"
+        if len(set(self.subnets)) > 16:
+            found["subnets"] = "at most 16"
+        for name in ("vpc", "kms_key", "execution_role", "task_role"):
+            value = getattr(self, name)
+            if value is not None and (not value or any(char.isspace() for char in value)):
+                found[name] = "a name without blanks, or None"
         if not 1 <= self.count <= 5000:
             found["count"] = "from 1 to 5,000"
         elif not self.service and self.count > 10:
@@ -102,8 +130,7 @@ class PlanOptions:
         if self.port is not None and not 1 <= self.port <= 65535:
             found["port"] = "from 1 to 65535"
         found.update(self._size_problems())
-        if self.logging == "override":
-            found.update(self._log_problems())
+        found.update(self._log_problems())
         if self.encrypt_logs and self.kms_key is None:
             found["encrypt_logs"] = "needs a KMS key"
         found.update(self._tag_problems())
@@ -116,17 +143,24 @@ class PlanOptions:
         if memories is None:
             return {"cpu": f"Fargate has {', '.join(map(str, FARGATE_SIZES))}"}
         if self.memory not in memories:
-            least, most = memories[0], memories[-1]
-            return {"memory": f"with {self.cpu} CPU units: {least} to {most} MiB, in whole GiB"}
+            some = memories if len(memories) < 5 else (*memories[:2], "…", memories[-1])
+            sizes = ", ".join(map(str, some))
+            return {"memory": f"with {self.cpu} CPU units Fargate has {sizes} MiB"}
         return {}
 
     def _log_problems(self) -> dict[str, str]:
         found = {}
-        if self.log_group == "" and not self.bucket:
+        if self.log_group == "" and self.logging == "override" and not self.bucket:
             found["log_group"] = "logs need a log group, a bucket, or both"
+        elif self.log_group == "" and self.logging == "default":
+            found["log_group"] = "without one, this kind of logging keeps nothing"
         elif self.log_group and not _LOG_GROUP.fullmatch(self.log_group):
             found["log_group"] = "letters, digits and _ - / . # only, at most 512"
-        if self.bucket:
+        elif self.log_group and self.log_group.startswith("aws/"):
+            found["log_group"] = "names that begin with aws/ are AWS's own"
+        if self.logging == "override" and self.bucket:
+            if not _PREFIX.fullmatch(self.prefix):
+                found["prefix"] = "letters, digits and / ! - _ . * ' ( ) only, at most 200"
             bad = not _BUCKET.fullmatch(self.bucket) or ".." in self.bucket or _ip(self.bucket)
             if bad:
                 found["bucket"] = "3 to 63 lower-case letters, digits, dots and hyphens"
@@ -138,6 +172,8 @@ class PlanOptions:
                 return {"tags": "keys have 1 to 128 characters, values at most 256"}
             if key.lower().startswith("aws:"):
                 return {"tags": "keys that begin with aws: are AWS's own"}
+            if key.lower().startswith(OWN_TAGS):
+                return {"tags": f"keys that begin with {OWN_TAGS} are ours"}
             if not (_TAG.fullmatch(key) and _TAG.fullmatch(value)):
                 return {"tags": "letters, digits, blanks and _ . : / = + - @ only"}
         if len(self.tags) > 45:
@@ -155,13 +191,19 @@ def _ip(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """One subnet; ``public`` when its route leads to an internet gateway."""
+    """One subnet.
+
+    Attributes:
+        public: its default route leads to an internet gateway.
+        routed: it has a default route, to whatever gateway.
+    """
 
     subnet_id: str
     zone: str
     name: str = ""
     cidr: str = ""
     public: bool = False
+    routed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

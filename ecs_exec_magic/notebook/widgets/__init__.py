@@ -8,9 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["RunPanel", "TaskPicker", "Terminal"]
+__all__ = ["ProvisionForm", "RunPanel", "TaskPicker", "Terminal"]
 
-_HOMES = {"RunPanel": "run_panel", "TaskPicker": "picker", "Terminal": "terminal"}
+_HOMES = {
+    "ProvisionForm": "provision",
+    "RunPanel": "run_panel",
+    "TaskPicker": "picker",
+    "Terminal": "terminal",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -169,11 +169,16 @@ class TaskPicker(Panel):
                 lines = [f"the tasks of cluster {cluster} are being listed"]
             return "\n".join([*lines, "", self._target_text()[0]])
 
+    def rest(self) -> None:
+        """List no more until somebody uses it."""
+        self._beat.rest()
+
     def close(self) -> None:
         """Take it away, and look at nothing any more."""
         self._beat.close()
         self._worker.close()
-        self._space.settings.unobserve(self._target_changed, "target")
+        with contextlib.suppress(ValueError):  # it was closed before
+            self._space.settings.unobserve(self._target_changed, "target")
         if self.panel is not None:
             self.panel.close()
         super().close()
@@ -219,10 +224,11 @@ class TaskPicker(Panel):
             self._failed(error)
             return
         self._took = self._clock() - began
+        rows = Rows(tasks)
         with self._lock:
             if cluster != self._cluster_menu.value:
                 return  # another one was chosen meanwhile, and is next
-            self._rows, self._listed = Rows(tasks), True
+            self._rows, self._listed = rows, True
             self._fill_services()
             self._show(fresh=fresh)
             if self._note:
@@ -279,9 +285,10 @@ class TaskPicker(Panel):
         rows = found.rows if fresh else self._in_place(found.rows)
         options = list(zip(labels(rows), (row.address for row in rows), strict=True))
         self._shown = rows
-        if options != list(self._box.options):
-            if [o[1] for o in self._box.options] != [o[1] for o in options][: len(rows)]:
-                self._rebuilt = self._clock()
+        before = list(self._box.options)
+        if options != before:
+            if [address for _, address in before] != [row.address for row in rows[: len(before)]]:
+                self._rebuilt = self._clock()  # places have another meaning from now on
             there = {row.address for row in rows}
             with self._setting(), self._box.hold_sync():
                 self._box.options = options
@@ -320,7 +327,8 @@ class TaskPicker(Panel):
         if space.picked:
             text = f"{len(space.picked)} containers are picked; %ecs_exec --all runs in each"
             return text, "good"
-        return "no target yet: choose a container; Ctrl or Shift with it choose several", "plain"
+        text = "no target yet: choose a container, or several with Ctrl or Shift; in the filter, "
+        return f"{text}Enter takes the first", "plain"
 
     def _tell_target(self, note: str = "") -> None:
         text, tone = self._target_text()

@@ -5,6 +5,7 @@ Knows controls and one job. Never knows how commands run, nor how a target is ch
 
 from __future__ import annotations
 
+import contextlib
 import html
 import threading
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,8 @@ class RunPanel(Panel):
         self._closed = True
         self._worker.close()
         self._memory.close()
-        self._space.settings.unobserve(self._target_changed, "target")
+        with contextlib.suppress(ValueError):  # it was closed before
+            self._space.settings.unobserve(self._target_changed, "target")
         super().close()
 
     # -- what the user does ----------------------------------------------------------------------

@@ -119,6 +119,12 @@ class Beat:
                 self._thread.daemon = True
                 self._thread.start()
 
+    def rest(self) -> None:
+        """Nobody looks any more: end until the next sign of life."""
+        with self._changed:
+            self._alive_until = 0.0
+            self._changed.notify_all()
+
     @property
     def beating(self) -> bool:
         """Whether it goes on by itself."""
@@ -130,11 +136,14 @@ class Beat:
             self._closed = True
             self._changed.notify_all()
 
+    def _left(self) -> bool:
+        return self._closed or self._clock() >= self._alive_until
+
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed, self._every())
-                if self._closed or self._clock() >= self._alive_until:
+                self._changed.wait_for(self._left, self._every())
+                if self._left():
                     self._thread = None
                     return
             self._work()

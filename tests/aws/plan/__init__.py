@@ -1,0 +1,1 @@
+"""Plans: pure parts, and all of it on the practice cluster."""
