@@ -31,7 +31,8 @@ const { metafile } = await build({
 
 // Whoever passes the package on passes these texts on.
 const inputs = Object.keys(metafile.inputs);
-const bundled = new Set(inputs.flatMap((path) => path.match(/node_modules\/(@[^/]+\/[^/]+|[^/]+)/)?.[1] ?? []));
+const PACKAGE = /node_modules\/(@[^/]+\/[^/]+|[^/]+)/;
+const bundled = new Set(inputs.flatMap((path) => path.match(PACKAGE)?.[1] ?? []));
 const licences = [...bundled].sort().map((name) => {
   const folder = join(here, "node_modules", name);
   const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
@@ -43,11 +44,13 @@ writeFileSync(
 );
 
 if (out === home) {
-  const own = readdirSync(here).filter((name) => /\.(js|css|json)$/.test(name) && name !== "manifest.json");
+  const own = readdirSync(here).filter((name) => /\.(js|css|json)$/.test(name));
+  const sum = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
   const sums = (folder, names) =>
-    Object.fromEntries(
-      names.sort().map((name) => [name, createHash("sha256").update(readFileSync(join(folder, name))).digest("hex")]),
-    );
-  const manifest = { sources: sums(here, own), built: sums(home, readdirSync(home)) };
+    Object.fromEntries(names.sort().map((name) => [name, sum(join(folder, name))]));
+  const manifest = {
+    sources: sums(here, own.filter((name) => name !== "manifest.json")),
+    built: sums(home, readdirSync(home)),
+  };
   writeFileSync(join(here, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
 }

@@ -25,18 +25,13 @@ const QUESTIONS = [
 const COLOURS = [4, 10, 11, 12];
 
 export class Screen {
-  // onKeys(bytes), onSize(columns, rows), onFocus(), onLeave(), onNote(text); muted(): whether
-  // questions are left to others.
-  constructor(host, rows, { onKeys, onSize, onFocus, onLeave, onNote, muted }) {
+  // onReady(): it is in the document and has its size; onKeys(bytes), onSize(columns, rows),
+  // onFocus(), onLeave(), onNote(text); muted(): whether questions are left to others.
+  constructor(host, rows, on) {
     this.host = host;
     this.ends = [];
-    const style = getComputedStyle(host);
     this.term = new Terminal({
-      allowProposedApi: false,
-      cursorBlink: false,
       cursorInactiveStyle: "outline",
-      fontFamily: style.fontFamily,
-      fontSize: parseFloat(style.fontSize) || 13,
       lineHeight: 1.15,
       minimumContrastRatio: CONTRAST,
       rows,
@@ -44,23 +39,39 @@ export class Screen {
     });
     this.fitting = new FitAddon();
     this.term.loadAddon(this.fitting);
-    this.term.open(host);
-
     const bytes = new TextEncoder();
-    this.term.onData((text) => onKeys(bytes.encode(text)));
-    this.term.onBinary((text) => onKeys(Uint8Array.from(text, (char) => char.charCodeAt(0))));
-    this.term.attachCustomKeyEventHandler((event) => this.#key(event, onLeave));
-    this.term.textarea.addEventListener("focus", onFocus);
-    host.addEventListener("paste", (event) => this.#paste(event, onNote), true);
-    this.#mute(muted);
-    this.#height(rows);
-    this.#follow(onSize);
+    this.term.onData((text) => on.onKeys(bytes.encode(text)));
+    this.term.onBinary((text) => on.onKeys(Uint8Array.from(text, (char) => char.charCodeAt(0))));
+    this.term.attachCustomKeyEventHandler((event) => this.#key(event, on.onLeave));
+    host.addEventListener("paste", (event) => this.#paste(event, on.onNote), true);
+    this.#mute(on.muted);
+
+    // Front ends render before they show, and until then no letter has a size.
+    const shown = new ResizeObserver(() => {
+      if (!host.clientWidth) return;
+      shown.disconnect();
+      this.#open(rows, on);
+    });
+    shown.observe(host);
+    this.ends.push(() => shown.disconnect());
+  }
+
+  #open(rows, on) {
+    const { term, host } = this;
+    const style = getComputedStyle(host);
+    term.options.fontFamily = style.fontFamily;
+    term.options.fontSize = parseFloat(style.fontSize) || 13;
+    term.open(host);
+    term.textarea.addEventListener("focus", on.onFocus);
     this.ends.push(
       followTheme(document, (dark) => {
-        this.term.options.theme = palette(dark);
+        term.options.theme = palette(dark);
         host.parentElement.dataset.dark = dark;
       }),
     );
+    this.#height(rows);
+    this.#follow(on.onSize);
+    on.onReady();
   }
 
   get size() {

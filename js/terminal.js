@@ -34,7 +34,10 @@ function render({ model, el }) {
       frame.reader.setAttribute("aria-pressed", String(on));
     },
   });
-  const status = () => (gone ? { ...model.get("status"), state: "closed", lines: [GONE] } : model.get("status"));
+  const status = () => {
+    const told = model.get("status");
+    return gone ? { ...told, state: "closed", lines: [GONE] } : told;
+  };
   const show = () => {
     const now = status();
     frame.show(now, note);
@@ -49,6 +52,10 @@ function render({ model, el }) {
   const owns = () => model.get("owner") === view;
 
   const screen = new Screen(frame.host, model.get("rows"), {
+    onReady: () => {
+      frame.label(screen.term.textarea);
+      feed.hello();
+    },
     onKeys: (bytes) => {
       if (status().state !== "open") return;
       send("keys", {}, [bytes]);
@@ -108,13 +115,7 @@ function render({ model, el }) {
     root.addEventListener(kind, (event) => event.stopPropagation());
   }
   root.terminal = screen.term; // for whoever looks at it from outside
-  frame.label(screen.term.textarea);
   show();
-  // Only now, in the document, the width is known.
-  requestAnimationFrame(() => {
-    screen.fit();
-    feed.hello();
-  });
 
   return () => {
     clearTimeout(timer);

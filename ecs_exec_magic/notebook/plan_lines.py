@@ -10,11 +10,12 @@ import shlex
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from ..client import PlanOptions
 from .options import ACCOUNT, Command, Option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from ..client import PlanOptions
 
 __all__ = ["CLEANUP_LINE", "PROVISION_LINE", "given_options", "provision_line"]
 
@@ -159,7 +160,7 @@ def provision_line(options: PlanOptions, region: str = "") -> str:
         region: empty: as AWS is configured.
     """
     words = ["%ecs_provision", options.name, *(("--region", region) if region else ())]
-    defaults = PlanOptions(options.name)
+    defaults = type(options)(options.name)  # its module is not loaded for the help alone
     for field in fields(options):
         value = getattr(options, field.name)
         if value != getattr(defaults, field.name):

@@ -257,6 +257,7 @@ def test_a_page_that_is_loaded_again_shows_what_was_there(
     other.box = notebook.page.locator(".jp-LinkedOutputView .ecs-terminal")
     other.is_state("open")
     other.sees("\nafter")
+    assert other.size[1] == 24  # it was made before it was shown
     other.focus()
     other.line("echo t''wice")
     other.sees("\ntwice")

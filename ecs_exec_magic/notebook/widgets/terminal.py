@@ -84,7 +84,6 @@ class Terminal(anywidget.AnyWidget):
         if target is not None:
             given["target"] = str(target)
         self._place = _place(workspace, target, given, shell, script)
-        self._program = script or shell
         self._feed = Feed()
         self._session: Session | None = None
         self._mask = workspace.masked if workspace is not None else str
@@ -96,7 +95,7 @@ class Terminal(anywidget.AnyWidget):
             "lines": [],
             "where": short_address(address),
             "address": address,
-            "program": one_line(self._program),
+            "program": one_line(self._mask(script or shell)),
         }
         super().__init__(rows=rows, status=dict(self._status))
         self.on_msg(self._received)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 from ecs_exec_magic import sandbox
@@ -16,6 +17,8 @@ from ecs_exec_magic.errors import InvalidRequest
 from ecs_exec_magic.journal import Journal
 from ecs_exec_magic.notebook import extension
 from ecs_exec_magic.notebook.widgets import Terminal
+from ecs_exec_magic.notebook.widgets.parts import VIEW
+from ecs_exec_magic.notebook.workspace import Workspace
 
 from ...runtimes import WITHOUT_ENGINE
 
@@ -400,3 +403,55 @@ def test_messages_that_make_no_sense_do_no_harm(pages: Callable[..., Page]) -> N
     page.says("size", columns=0, rows=10**9)
     page.types("stty size\r")
     page.sees("1000 1")
+
+
+def test_in_a_notebook_the_line_shows_it_and_is_done(
+    notebook: InteractiveShell, pages: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    begun = Terminal.__init__
+
+    def init(terminal: Any, *args: Any, **how: Any) -> None:
+        begun(terminal, *args, **how)
+        made.append(terminal)
+
+    monkeypatch.setattr(Terminal, "__init__", init)
+    monkeypatch.setattr(Workspace, "in_kernel", True)
+    monkeypatch.setattr(Workspace, "headless", False)
+    parent = {"metadata": {"cellId": "c1"}}
+    monkeypatch.setattr(InteractiveShell, "get_parent", lambda _: parent, raising=False)
+    notebook.execution_count = 7
+    with capture_output() as shown:
+        notebook.run_line_magic("ecs_target", "demo/worker")
+        assert notebook.run_line_magic("ecs_shell", "") is None
+        notebook.run_line_magic("ecs_shell", "-t demo/web:nginx -- echo 'in a cell'; sleep 100")
+    first, second = made
+    bundle = shown.outputs[-1].data
+    assert bundle[VIEW]["model_id"] == second.model_id
+    assert bundle["text/plain"] == second.text()
+    assert "demo/web:nginx" in second.text()
+    assert first.state == second.state == "new"  # nobody looks yet
+    # What is set later changes nothing for it.
+    with capture_output():
+        notebook.run_line_magic("ecs_target", "demo/web:sidecar")
+    page = pages(first).hello()
+    page.until_state("open")
+    assert first.status["address"].endswith(":worker")
+    other = pages(second).hello()
+    other.sees("in a cell")
+    # The cell runs again: what it has shown is gone, and nobody could end it any more.
+    notebook.execution_count = 8
+    with capture_output():
+        notebook.run_line_magic("ecs_shell", "")
+    assert first.state == second.state == "closed"
+    assert len(made) == 3
+    assert made[2].state == "new"
+
+
+@pytest.mark.usefixtures("notebook")
+def test_secrets_in_errors_are_masked(pages: Callable[..., Page]) -> None:
+    terminal = Terminal("demo/worker", shell="/bin/nope --password=hunter2hunter2")
+    page = pages(terminal).hello()
+    page.until_state("failed")
+    assert "hunter2" not in str(terminal.status)
+    assert "hunter2" not in terminal.text()
