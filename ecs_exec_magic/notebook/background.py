@@ -12,11 +12,11 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from ..errors import InvalidRequest
 from ..results import CommandResult
+from ..tables import Cell, Column, Row, Table, dot
 from ..views import short_address
 from .jobs import BackgroundJob
 from .options import Command, Option
 from .progress import seconds
-from .tables import Cell, Column, Row, Table, dot
 from .workspace import EcsMagics
 
 if TYPE_CHECKING:

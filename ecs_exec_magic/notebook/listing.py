@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .tables import Cell, Column, Row, Table, dot, escaped, muted
+from ..tables import Cell, Column, Row, Table, dot, escaped, muted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

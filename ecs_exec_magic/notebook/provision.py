@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 
 from ..errors import Interrupted, InvalidRequest, ProvisionError
+from ..tables import Cell, Column, Row, Table, dot
 from .plan_lines import CLEANUP_LINE, PROVISION_LINE, given_options
 from .progress import InPlace
 from .settings import CLIENT
-from .tables import Cell, Column, Row, Table, dot
 from .workspace import EcsMagics
 
 if TYPE_CHECKING:
@@ -118,12 +118,9 @@ class EcsProvision(EcsMagics):
             raise PROVISION_LINE.error("a NAME is missing")
         space = self._workspace
         if space.in_kernel and not space.headless:
-            try:
-                from .widgets import ProvisionForm
-            except (ImportError, AttributeError):
-                pass
-            else:
-                return ProvisionForm(space)
+            from .widgets import ProvisionForm
+
+            return ProvisionForm(space)
         sys.stdout.write(
             "a form needs a notebook; %ecs_provision NAME --dry-run shows a plan, and "
             "%ecs_provision? lists its options\n"

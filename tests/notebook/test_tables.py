@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ecs_exec_magic.aws.listing import ClusterInfo
 from ecs_exec_magic.notebook.listing import Clusters, Tasks, age_text, short_ids
-from ecs_exec_magic.notebook.tables import (
+from ecs_exec_magic.tables import (
     SHOWN_ROWS,
     Cell,
     Column,

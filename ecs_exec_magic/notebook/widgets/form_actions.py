@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from ..tables import escaped
+from ...tables import escaped
 from .form_rows import show
 from .parts import said
 from .plan_view import count_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from ..tables import escaped
+from ...tables import escaped
 from .form_rows import live, set_value
 from .plan_view import count_of, error_markup, error_text, facts_markup, steps_table, summary
 

@@ -15,7 +15,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import publish_display_data
 
 from ...errors import InvalidRequest
-from ..tables import escaped
+from ...tables import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,10 +93,10 @@ def failure(error: EcsExecError, masked: Callable[[str], str]) -> str:
     Args:
         masked: takes secrets out of a text.
     """
-    parts = [said(masked(str(error)), "bad")]
-    parts += [said(masked(text), small=True) for text in (error.cause,) if text]
-    parts += [said(masked(f"→ {text}"), small=True) for text in (error.cure,) if text]
-    return "".join(parts)
+    cure = f"→ {error.cure}" if error.cure else ""
+    return said(masked(str(error)), "bad") + "".join(
+        said(masked(text), small=True) for text in (error.cause, cure)
+    )
 
 
 _COPY = (

@@ -68,12 +68,9 @@ class PlanRun:
 
     def ended(self) -> PlanRun:
         """When nothing more comes: what was not done by then does not happen."""
-        left = {"waiting": "", "running": ""}
         return PlanRun(
             tuple(
-                replace(each, state=left.get(each.state, each.state), said="")
-                if each.state in left
-                else each
+                replace(each, state="", said="") if each.state in ("waiting", "running") else each
                 for each in self.steps
             )
         )

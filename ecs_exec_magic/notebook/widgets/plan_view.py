@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ...errors import EcsExecError
+from ...tables import Cell, Column, Row, Table, dot, escaped
 from ..progress import GREY
-from ..tables import Cell, Column, Row, Table, dot, escaped
 from .parts import failure, said
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from ...tables import clean, cut, width_of
 from ..listing import short_ids
-from ..tables import clean, cut, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -156,20 +156,20 @@ def _row(task: Any, container: Any, short: str, at: datetime) -> PickRow:
         _since(task, at) if state == "ready" else _WORDS[state],
         task.zone,
     )
+    address = f"{task.address}:{container.name}"
     tags = [f"{key}={value}" for key, value in task.tags.items()]
     found_by = (
         name,
         task.family,
         task.task_id,
         container.name,
-        f"{task.address}:{container.name}",
+        address,
         container.image,
         _WORDS[state],
         task.zone,
         task.launch_type,
         *tags,
     )
-    address = f"{task.address}:{container.name}"
     return PickRow(
         address, task.service or "", state, why, cure, cells, "\n".join(found_by).lower()
     )

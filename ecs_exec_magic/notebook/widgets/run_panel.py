@@ -280,13 +280,18 @@ class RunPanel(Panel):
 
     def _recall(self) -> None:
         journal = self._space.journal()
-        for record in journal.read()[-_READ:] if journal is not None else []:
-            if record.kind in ("exec", "fleet") and isinstance(record.command, str):
-                self._remember(record.command)
+        records = journal.read()[-_READ:] if journal is not None else []
+        self._remember(
+            *(
+                record.command
+                for record in reversed(records)
+                if record.kind in ("exec", "fleet") and isinstance(record.command, str)
+            )
+        )
 
-    def _remember(self, command: str) -> None:
-        if "\n" in command or MARK in command:
-            return
+    def _remember(self, *commands: str) -> None:
+        """Offer these before the others, the newest first."""
+        fit = [each for each in commands if "\n" not in each and MARK not in each]
         with self._lock:
-            options = dict.fromkeys([command, *self._field.options])
+            options = dict.fromkeys([*fit, *self._field.options])
             self._field.options = tuple(options)[:_REMEMBERED]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecs_exec_magic.notebook.tables import width_of
 from ecs_exec_magic.notebook.widgets.rows import Rows, labels
+from ecs_exec_magic.tables import width_of
 
 from ..account import NOW, container, task
 
