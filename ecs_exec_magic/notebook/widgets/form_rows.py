@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from .parts import said
+from .parts import put, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -196,12 +196,8 @@ def show(widget: Any, there: bool) -> None:
 
 
 def set_value(widget: Any, value: str) -> None:
-    """Replace what stands there, and take no room for nothing.
-
-    What is the same is not sent again, and stays as it was folded.
-    """
-    if widget.value != value:
-        widget.value = value
+    """Replace what stands there, and take no room for nothing."""
+    put(widget, value)
     show(widget, bool(value))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...errors import EcsExecError
     from ..workspace import Workspace
 
-__all__ = ["Panel", "copy_line", "failure", "said", "workspace_here"]
+__all__ = ["Panel", "copy_line", "failure", "put", "said", "workspace_here"]
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -118,6 +118,12 @@ def copy_line(line: str, note: str = "") -> str:
     button = f'<button type="button" onclick="{html.escape(_COPY)}">Copy</button>'
     remark = f'<span style="opacity:.75;font-size:90%">{escaped(note)}</span>' if note else ""
     return f'<div class="ecs-line">{code}{button}{remark}</div>'
+
+
+def put(place: Any, markup: str) -> None:
+    """Show markup in an HTML widget; what is the same is not sent again, and stays as it is."""
+    if place.value != markup:
+        place.value = markup
 
 
 def _style() -> Any:

@@ -16,7 +16,7 @@ from ...errors import EcsExecError
 from ...views import short_address
 from ..listing import Tasks
 from .enter import Enter
-from .parts import Panel, failure, said, workspace_here
+from .parts import Panel, failure, put, said, workspace_here
 from .rows import Rows, labels
 from .run_panel import RunPanel
 from .work import Beat, Worker
@@ -319,7 +319,7 @@ class TaskPicker(Panel):
         return " · ".join(parts)
 
     def _tell_count(self, text: str) -> None:
-        self._put(self._count, said(text, small=True))
+        put(self._count, said(text, small=True))
 
     def _target_text(self) -> tuple[str, str]:
         space = self._space
@@ -333,11 +333,7 @@ class TaskPicker(Panel):
 
     def _tell_target(self, note: str = "") -> None:
         text, tone = self._target_text()
-        self._put(self._status, said(short_address(text), tone) + (note or self._note))
-
-    def _put(self, place: Any, markup: str) -> None:
-        if place.value != markup:
-            place.value = markup
+        put(self._status, said(short_address(text), tone) + (note or self._note))
 
     # -- what the user does ----------------------------------------------------------------------
 

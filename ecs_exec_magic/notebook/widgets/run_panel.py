@@ -20,7 +20,7 @@ from ...views import short_address
 from ..display import Screen
 from ..runs import Order, Runs
 from .enter import Enter
-from .parts import Panel, copy_line, failure, said, workspace_here
+from .parts import Panel, copy_line, failure, put, said, workspace_here
 from .repeat import exec_line, lasting_address
 from .work import Worker
 
@@ -273,8 +273,8 @@ class RunPanel(Panel):
             self._button.disabled = self._busy and self._stopping
 
     def _put(self, place: Any, markup: str) -> None:
-        if not self._closed and place.value != markup:
-            place.value = markup
+        if not self._closed:
+            put(place, markup)
 
     # -- commands of before ----------------------------------------------------------------------
 
