@@ -36,7 +36,7 @@ from .target import Target
 if TYPE_CHECKING:
     import concurrent.futures
     import os
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     import boto3
 
@@ -176,27 +176,38 @@ class Client:
         task: str | None = None,
         family: str | None = None,
         container: str | None = None,
+        tags: Mapping[str, str | None] | None = None,
     ) -> list[Target]:
         """Find every running container that an address means; arguments as for :meth:`target`.
 
+        Args:
+            tags: only in tasks with these tags; None as a value: whatever it is. The address may be
+                left out then: all tasks of the cluster are meant.
+
         Raises:
-            TargetNotFound: nothing of that name runs.
+            TargetNotFound: nothing of that name, or with these tags, runs.
             AmbiguousTarget: tasks have several containers and none is named.
         """
         words = _words(cluster, service, task, family, container)
-        return self._targets(self._call(find(self._api, address, want="all", **words)))
+        return self._targets(self._call(find(self._api, address, want="all", tags=tags, **words)))
 
-    def fleet(self, address: str | Sequence[str] | None = None, **words: str | None) -> Fleet:
+    def fleet(
+        self,
+        address: str | Sequence[str] | None = None,
+        *,
+        tags: Mapping[str, str | None] | None = None,
+        **words: str | None,
+    ) -> Fleet:
         """Every running container that an address means, to run commands in all at once.
 
         Arguments and errors are those of :meth:`targets`; several addresses mean the containers of
         each, every one once.
         """
         if address is None or isinstance(address, str):
-            return Fleet(self._api, self._bridge, self.targets(address, **words))
+            return Fleet(self._api, self._bridge, self.targets(address, tags=tags, **words))
 
         async def each() -> list[Found]:
-            asked = (find(self._api, one, want="all", **words) for one in address)
+            asked = (find(self._api, one, want="all", tags=tags, **words) for one in address)
             return list(await asyncio.gather(*asked))
 
         targets = [target for found in self._call(each()) for target in self._targets(found)]
@@ -215,13 +226,19 @@ class Client:
         method: Method = "execute-command",
         max_bytes: int | None = None,
         max_parallel: int = 50,
+        retry: int = 0,
+        max_failures: int | None = None,
+        fail_fast: bool = False,
+        idempotent: bool = False,
+        tags: Mapping[str, str | None] | None = None,
         **words: str | None,
     ) -> FleetResult:
         """Run a command in every running container that an address means.
 
-        ``client.fleet(address).run(command)`` is the same, and says more.
+        ``client.fleet(address).run(command)`` is the same, and says more. With ``tags`` the
+        address may be a cluster alone.
         """
-        return self.fleet(address, **words).run(
+        return self.fleet(address, tags=tags, **words).run(
             command,
             shell=shell,
             stdin=stdin,
@@ -230,6 +247,10 @@ class Client:
             method=method,
             max_bytes=max_bytes,
             max_parallel=max_parallel,
+            retry=retry,
+            max_failures=max_failures,
+            fail_fast=fail_fast,
+            idempotent=idempotent,
         )
 
     # -- what there is ---------------------------------------------------------------------------

@@ -37,7 +37,9 @@ BELOW: dict[str, set[str]] = {
     "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
     "stream": BASE | {"portal", "running"},
-    "fleet": BASE | {"aws", "portal", "runner", "running"},
+    "fleet_views": BASE,
+    "fleet_result": BASE | {"fleet_views"},
+    "fleet": BASE | {"aws", "fleet_result", "portal", "runner", "running"},
     "target": BASE
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
@@ -57,6 +59,8 @@ FOREIGN: dict[str, set[str]] = {
     "runner": {"IPython", "ipywidgets", "picows"},
     "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "stream": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "fleet_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
+    "fleet_result": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet": {"IPython", "ipywidgets", "picows"},
     "target": {"IPython", "ipywidgets", "picows"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},

@@ -18,7 +18,7 @@ VALUE_OPTIONS = [option for option in RUN if option.metavar]
 
 
 def _good_value(dest: str) -> st.SearchStrategy[str]:
-    if dest in ("timeout", "max_parallel"):
+    if dest in ("timeout", "max_parallel", "max_failures", "retry"):
         return st.integers(1, 999).map(str)
     if dest == "target":
         return st.text(st.characters(exclude_characters="{$\x00"), min_size=1).filter(str.strip)
