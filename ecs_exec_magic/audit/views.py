@@ -1,0 +1,226 @@
+"""An audit on the screen: one table, what each source gave, and transcripts below.
+
+Knows text and HTML. Never knows where entries come from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from .. import results
+from ..tables import Cell, Column, Row, Table, clean, dot, escaped, muted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..aws.audit import Source
+    from .entries import AuditEntry
+
+__all__ = ["html_of", "table_of", "text_of"]
+
+_SHARED = 3
+"""A note that so many entries have is said once, below."""
+
+_TEXT_LINES = 40
+_HTML_LINES = 400
+_SHOWN_TRANSCRIPTS = 20
+_COMMAND_WIDTH = 80
+_LABELS = {"logs": "logs", "s3": "S3"}
+
+
+def table_of(entries: Sequence[AuditEntry], caption: str) -> tuple[Table, list[str]]:
+    """The table of entries, and the notes that many of them share."""
+    counts = Counter(note for entry in entries for note in entry.notes)
+    shared = [note for note, count in counts.items() if count >= _SHARED]
+    today = datetime.now().astimezone()
+    zone = today.tzname() or "local"
+    clusters = {entry.cluster for entry in entries if entry.cluster}
+    columns = (
+        Column(f"WHEN ({zone})"),
+        Column("WHO", least=12),
+        Column("FROM"),
+        Column("WHERE", least=14),
+        Column("TASK", mono=True),
+        Column("COMMAND", least=16, mono=True),
+        Column("TOOK", number=True),
+        Column("OUTCOME"),
+        Column("LOG"),
+    )
+    rows = tuple(
+        Row(
+            (
+                _when(entry, today),
+                Cell(entry.who, _unbroken(entry.who), title=entry.arn),
+                _from(entry),
+                _where(entry, with_cluster=len(clusters) > 1),
+                Cell(entry.task_id[:8], title=entry.address),
+                _command(entry),
+                _took(entry),
+                _outcome(entry),
+                _log(entry),
+            ),
+            "; ".join(note for note in entry.notes if note not in shared),
+        )
+        for entry in entries
+    )
+    said = [f"{counts[note]} of {len(entries)}: {note}" for note in shared]
+    return Table(caption, columns, rows), said
+
+
+def text_of(entries: Sequence[AuditEntry], sources: Sequence[Source], caption: str) -> str:
+    """The whole as text."""
+    table, shared = table_of(entries, caption)
+    lines = [table.text()]
+    lines += ["", *(f"  {clean(line)}" for line in [*shared, *map(str, sources)])]
+    for entry in _with_transcript(entries):
+        found = entry.transcript
+        assert found is not None
+        text = found.text.strip("\n").split("\n")
+        lines += ["", _headline(entry), *(f"  | {line}".rstrip() for line in text[:_TEXT_LINES])]
+        if len(text) > _TEXT_LINES or found.cut:
+            lines.append(f"  … {_more(len(text) - _TEXT_LINES, found.cut)}")
+    return "\n".join(lines)
+
+
+def html_of(entries: Sequence[AuditEntry], sources: Sequence[Source], caption: str) -> str:
+    """The whole as one HTML element; transcripts are folded."""
+    table, shared = table_of(entries, caption)
+    parts = [table.html()]
+    lines = "".join(
+        f"<div>{dot(_STATES.get(source.state, 'none'), source.name)} {escaped(source.text)}</div>"
+        for source in sources
+    )
+    notes = "".join(f"<div>{escaped(note)}</div>" for note in shared)
+    parts.append(
+        '<div style="margin-top:6px;font-size:90%;opacity:.85;line-height:1.5">'
+        f"{notes}{lines}</div>"
+    )
+    for entry in _with_transcript(entries):
+        found = entry.transcript
+        assert found is not None
+        text = found.text.strip("\n").split("\n")
+        more = ""
+        if len(text) > _HTML_LINES or found.cut:
+            more = f"<div>{muted('… ' + _more(len(text) - _HTML_LINES, found.cut))}</div>"
+        body = "\n".join(map(_escaped_line, text[:_HTML_LINES]))
+        parts.append(
+            f'<details><summary style="cursor:pointer">{escaped(_headline(entry))}</summary>'
+            '<pre style="margin:0;padding-left:1em;max-height:30em;overflow:auto">'
+            f"{body}</pre>{more}</details>"
+        )
+    return f"<div>{''.join(parts)}</div>"
+
+
+_STATES = {"ok": "good", "partly": "wait", "denied": "bad", "failed": "bad", "off": "none"}
+
+
+# -- cells ---------------------------------------------------------------------------------------
+
+
+def _when(entry: AuditEntry, today: datetime) -> Cell:
+    local = entry.time.astimezone()
+    text = f"{local:%H:%M:%S}" if local.date() == today.date() else f"{local:%Y-%m-%d %H:%M}"
+    return Cell(text, _unbroken(text), title=f"{entry.time:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _from(entry: AuditEntry) -> Cell:
+    markup = _unbroken(entry.source_ip)
+    if entry.program:
+        markup += f"<br>{muted(entry.program)}"
+    return Cell(entry.source_ip, markup, title=entry.user_agent)
+
+
+def _where(entry: AuditEntry, *, with_cluster: bool) -> Cell:
+    name = entry.service or (f"family {entry.family}" if entry.family else "")
+    place = f"{entry.cluster}/" if with_cluster and entry.cluster else ""
+    text = place + (name or ("…" if entry.task_id else ""))
+    if entry.container:
+        text += f":{entry.container}"
+    text = text.rstrip("/")
+    return Cell(text, _unbroken(text), title=entry.address)
+
+
+def _command(entry: AuditEntry) -> Cell:
+    text = results.one_line(entry.command, _COMMAND_WIDTH)
+    return Cell(text, title=entry.command[:2000] if text != entry.command else "")
+
+
+def _outcome(entry: AuditEntry) -> Cell:
+    text = entry.outcome
+    if not text:
+        return Cell("")
+    if entry.error or (entry.exit_code not in (None, 0)):
+        colour = "bad"
+    elif entry.exit_code == 0:
+        colour = "good"
+    else:
+        colour = "none"
+    return Cell(text, dot(colour, text), title=entry.error_message)
+
+
+def _log(entry: AuditEntry) -> Cell:
+    text = ", ".join(dict.fromkeys(_LABELS[log.kind] for log in entry.logs))
+    return Cell(text, _unbroken(text), title="\n".join(log.where for log in entry.logs))
+
+
+def _took(entry: AuditEntry) -> Cell:
+    """Measured by this notebook; or, with a tilde, from the call to where its log says it ended."""
+    seconds = entry.seconds
+    if seconds is None:
+        return Cell("")
+    about = "~" if entry.duration is None else ""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        text = f"{about}{minutes // 60} h {minutes % 60:02d} min"
+    elif minutes:
+        text = f"{about}{minutes} min {rest:02d} s"
+    else:
+        text = f"{about}{rest} s" if about else f"{seconds:.1f} s"
+    return Cell(text, _unbroken(text))
+
+
+def _unbroken(text: str) -> str:
+    return f'<span style="white-space:nowrap">{escaped(text)}</span>'
+
+
+# -- transcripts ---------------------------------------------------------------------------------
+
+
+def _with_transcript(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
+    return [entry for entry in entries if entry.transcript and entry.transcript.text.strip()][
+        -_SHOWN_TRANSCRIPTS:
+    ]
+
+
+def _headline(entry: AuditEntry) -> str:
+    where = entry.service or entry.task_id[:8]
+    who = entry.who or "somebody"
+    command = results.one_line(entry.command, 50)
+    parts = [f"{entry.time.astimezone():%H:%M:%S}", who, f"{where}:{entry.container}".rstrip(":")]
+    return clean("  ".join(each for each in [*parts, command] if each))
+
+
+def _more(lines: int, cut: bool) -> str:
+    told = [f"{lines} more lines"] if lines > 0 else []
+    told += ["only the beginning of the log was read"] if cut else []
+    return "; ".join(told)
+
+
+def _escaped_line(line: str) -> str:
+    head = line[: len(line) - len(line.lstrip(" \t"))]
+    # `escaped` puts a text on one line, and takes the blanks of a listing together.
+    return head + "".join(
+        part if part.isspace() else escaped(part) for part in _pieces(line[len(head) :])
+    )
+
+
+def _pieces(line: str) -> list[str]:
+    pieces: list[str] = []
+    for char in line:
+        if pieces and pieces[-1].isspace() == char.isspace():
+            pieces[-1] += char
+        else:
+            pieces.append(char)
+    return pieces
