@@ -135,7 +135,9 @@ def _unwrapped(data: bytes, nonce: bytes, cut: bool) -> tuple[bytes, int | None,
             case Damage():
                 return _loosely(data), None, True
     rest = b"".join(each.data for each in reader.flush() if isinstance(each, Noise))
-    out += [*(stream.flush() for stream in streams.values()), _loosely(rest)]
+    # Where a log is cut, the beginning of a frame's head, or of an end mark, is left.
+    ends = [*(stream.flush() for stream in streams.values()), _loosely(rest)]
+    out += [re.sub(rb"\x1e[^\n]*\Z", b"", end) if cut else end for end in ends]
     for stream in streams.values():
         if stream.words and stream.words[0].isdecimal():
             code = int(stream.words[0][:6])
@@ -157,7 +159,8 @@ def _loosely(data: bytes) -> bytes:
 def _decoded(kind: bytes, body: bytes) -> bytes:
     try:
         if kind == b"b":
-            return base64.b64decode(b"".join(body.split()), validate=True)
+            packed = b"".join(body.split())
+            return base64.b64decode(packed[: len(packed) // 4 * 4], validate=True)
         if kind == b"x":
             return bytes.fromhex(body.decode("ascii"))
     except (binascii.Error, ValueError):
