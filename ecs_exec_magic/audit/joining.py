@@ -173,7 +173,12 @@ def _time(
         return group.call.at
     if records:
         return records[0].started
-    return min((log.written for log in logs if log.written), default=now)
+    return _written(logs) or now
+
+
+def _written(logs: Sequence[SessionLog]) -> datetime | None:
+    """When a session's log was written; S3 tells whole seconds, and CloudWatch Logs more."""
+    return max((log.written for log in logs if log.written), default=None)
 
 
 def _ended(group: _Group, records: Sequence[Record], logs: Sequence[SessionLog]) -> datetime | None:
@@ -182,7 +187,7 @@ def _ended(group: _Group, records: Sequence[Record], logs: Sequence[SessionLog])
     if ends and all(ends):
         return max(end for end in ends if end)
     asked = [c.at for c in group.later if c.name == "TerminateSession" and not c.error]
-    return min([*asked, *(log.written for log in logs if log.written)], default=None)
+    return min(asked) if asked else _written(logs)
 
 
 def _command(call: Call | None, records: Sequence[Record], masked: bool) -> str:
