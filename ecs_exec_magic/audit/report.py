@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ..address import combine, parse_scope
@@ -34,14 +36,20 @@ class Audit(Sequence["AuditEntry"]):
     Attributes:
         sources: what each source gave, and what is missing and why.
         caption: what it is of.
+        cluster: the one that it is of; empty for all.
     """
 
     def __init__(
-        self, entries: Sequence[AuditEntry], sources: Sequence[Source] = (), caption: str = ""
+        self,
+        entries: Sequence[AuditEntry],
+        sources: Sequence[Source] = (),
+        caption: str = "",
+        cluster: str = "",
     ) -> None:
         self._entries = tuple(entries)
         self.sources = tuple(sources)
         self.caption = caption
+        self.cluster = cluster
 
     @overload
     def __getitem__(self, index: int) -> AuditEntry: ...
@@ -58,7 +66,7 @@ class Audit(Sequence["AuditEntry"]):
         return len(self._entries)
 
     def _of(self, entries: Sequence[AuditEntry]) -> Audit:
-        return Audit(entries, self.sources, self.caption)
+        return Audit(entries, self.sources, self.caption, self.cluster)
 
     @property
     def complete(self) -> bool:
@@ -126,10 +134,10 @@ class Audit(Sequence["AuditEntry"]):
     # -- to look at ------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return views.text_of(self._entries, self.sources, self._caption())
+        return views.text_of(self._entries, self.sources, self._caption(), self.cluster)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        markup = views.html_of(self._entries, self.sources, self._caption())
+        markup = views.html_of(self._entries, self.sources, self._caption(), self.cluster)
         return {"text/plain": repr(self), "text/html": markup}
 
     def _caption(self) -> str:
@@ -173,21 +181,18 @@ async def audit(
                 cure=f"use region={scope.region!r}",
             )
         if scope.cluster is None and scope.name is not None:
-            from dataclasses import replace
-
             scope = replace(scope, cluster=api.cluster)
     question = Question(scope, begin, end, who or "", limit, mask)
     records = None
     if journal is not None:
         if not isinstance(journal, Journal):
-            from pathlib import Path
-
             journal = Journal(Path(journal))
         records = journal.read()
     entries, sources = await gather(api, question, records)
     if transcripts:
         entries = await with_transcripts(api, entries, max_bytes, mask)
-    return Audit(entries, sources, _caption(question, api.region))
+    cluster = (scope.cluster if scope is not None else None) or ""
+    return Audit(entries, sources, _caption(question, api.region), cluster)
 
 
 def _caption(question: Question, region: str) -> str:
@@ -197,4 +202,4 @@ def _caption(question: Question, region: str) -> str:
     form = "%H:%M" if since.date() == now.date() else "%Y-%m-%d %H:%M"
     until = f" to {question.until.astimezone():%Y-%m-%d %H:%M}" if question.until else ""
     by = f" by {question.who}" if question.who else ""
-    return f"{where} in {region}{by} since {since:{form}}{until}"
+    return f"{where} ({region}){by} since {since:{form}}{until} {now.tzname() or ''}".rstrip()

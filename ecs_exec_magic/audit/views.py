@@ -27,23 +27,26 @@ _TEXT_LINES = 40
 _HTML_LINES = 400
 _SHOWN_TRANSCRIPTS = 20
 _COMMAND_WIDTH = 80
-_LABELS = {"logs": "logs", "s3": "S3"}
+_TEXT_WIDTH = 120
+_LABELS = {"logs": "CW", "s3": "S3"}
 
 
-def table_of(entries: Sequence[AuditEntry], caption: str) -> tuple[Table, list[str]]:
-    """The table of entries, and the notes that many of them share."""
+def table_of(entries: Sequence[AuditEntry], caption: str, cluster: str) -> tuple[Table, list[str]]:
+    """The table of entries, and the notes that many of them share.
+
+    Args:
+        cluster: named in the caption already; empty for none.
+    """
     counts = Counter(note for entry in entries for note in entry.notes)
     shared = [note for note, count in counts.items() if count >= _SHARED]
     today = datetime.now().astimezone()
-    zone = today.tzname() or "local"
-    clusters = {entry.cluster for entry in entries if entry.cluster}
     columns = (
-        Column(f"WHEN ({zone})"),
-        Column("WHO", least=12),
+        Column("WHEN"),
+        Column("WHO", least=20),
         Column("FROM"),
         Column("WHERE", least=14),
         Column("TASK", mono=True),
-        Column("COMMAND", least=16, mono=True),
+        Column("COMMAND", least=24, mono=True),
         Column("TOOK", number=True),
         Column("OUTCOME"),
         Column("LOG"),
@@ -52,9 +55,9 @@ def table_of(entries: Sequence[AuditEntry], caption: str) -> tuple[Table, list[s
         Row(
             (
                 _when(entry, today),
-                Cell(entry.who, _unbroken(entry.who), title=entry.arn),
+                _who(entry),
                 _from(entry),
-                _where(entry, with_cluster=len(clusters) > 1),
+                _where(entry, cluster),
                 Cell(entry.task_id[:8], title=entry.address),
                 _command(entry),
                 _took(entry),
@@ -69,10 +72,12 @@ def table_of(entries: Sequence[AuditEntry], caption: str) -> tuple[Table, list[s
     return Table(caption, columns, rows), said
 
 
-def text_of(entries: Sequence[AuditEntry], sources: Sequence[Source], caption: str) -> str:
+def text_of(
+    entries: Sequence[AuditEntry], sources: Sequence[Source], caption: str, cluster: str
+) -> str:
     """The whole as text."""
-    table, shared = table_of(entries, caption)
-    lines = [table.text()]
+    table, shared = table_of(entries, caption, cluster)
+    lines = [table.text(_TEXT_WIDTH)]
     lines += ["", *(f"  {clean(line)}" for line in [*shared, *map(str, sources)])]
     for entry in _with_transcript(entries):
         found = entry.transcript
@@ -84,12 +89,14 @@ def text_of(entries: Sequence[AuditEntry], sources: Sequence[Source], caption: s
     return "\n".join(lines)
 
 
-def html_of(entries: Sequence[AuditEntry], sources: Sequence[Source], caption: str) -> str:
+def html_of(
+    entries: Sequence[AuditEntry], sources: Sequence[Source], caption: str, cluster: str
+) -> str:
     """The whole as one HTML element; transcripts are folded."""
-    table, shared = table_of(entries, caption)
+    table, shared = table_of(entries, caption, cluster)
     parts = [table.html()]
     lines = "".join(
-        f"<div>{dot(_STATES.get(source.state, 'none'), source.name)} {escaped(source.text)}</div>"
+        f"<div>{dot(_STATES[source.state], source.name + ':')} {escaped(source.text)}</div>"
         for source in sources
     )
     notes = "".join(f"<div>{escaped(note)}</div>" for note in shared)
@@ -97,7 +104,9 @@ def html_of(entries: Sequence[AuditEntry], sources: Sequence[Source], caption: s
         '<div style="margin-top:6px;font-size:90%;opacity:.85;line-height:1.5">'
         f"{notes}{lines}</div>"
     )
-    for entry in _with_transcript(entries):
+    if shown := _with_transcript(entries):
+        parts.append('<div style="margin-top:6px"></div>')
+    for entry in shown:
         found = entry.transcript
         assert found is not None
         text = found.text.strip("\n").split("\n")
@@ -125,16 +134,24 @@ def _when(entry: AuditEntry, today: datetime) -> Cell:
     return Cell(text, _unbroken(text), title=f"{entry.time:%Y-%m-%d %H:%M:%S} UTC")
 
 
+def _who(entry: AuditEntry) -> Cell:
+    role, slash, session = entry.who.partition("/")
+    markup = _unbroken(entry.who)
+    if slash:
+        markup = f"{_unbroken(session)}<br>{_muted('role ' + role)}"
+    return Cell(entry.who, markup, title=entry.arn)
+
+
 def _from(entry: AuditEntry) -> Cell:
     markup = _unbroken(entry.source_ip)
     if entry.program:
-        markup += f"<br>{muted(entry.program)}"
+        markup += f"<br>{_muted(entry.program)}"
     return Cell(entry.source_ip, markup, title=entry.user_agent)
 
 
-def _where(entry: AuditEntry, *, with_cluster: bool) -> Cell:
+def _where(entry: AuditEntry, cluster: str) -> Cell:
     name = entry.service or (f"family {entry.family}" if entry.family else "")
-    place = f"{entry.cluster}/" if with_cluster and entry.cluster else ""
+    place = f"{entry.cluster}/" if entry.cluster not in ("", cluster) else ""
     text = place + (name or ("…" if entry.task_id else ""))
     if entry.container:
         text += f":{entry.container}"
@@ -179,6 +196,10 @@ def _took(entry: AuditEntry) -> Cell:
     else:
         text = f"{about}{rest} s" if about else f"{seconds:.1f} s"
     return Cell(text, _unbroken(text))
+
+
+def _muted(text: str) -> str:
+    return f'<span style="white-space:nowrap">{muted(text)}</span>'
 
 
 def _unbroken(text: str) -> str:

@@ -38,7 +38,7 @@ def test_who_what_where_and_what_it_printed(site: Site, journal: Journal) -> Non
     assert sorted(entry.transcript.text.split()) == ["API_TOKEN=[masked]", "hello", "oops"]
     assert entry.notes == () and audit.complete
     assert {source.name for source in audit.sources} == {
-        "CloudTrail", f"log group {GROUP}", f"bucket {BUCKET}", "this notebook",
+        "CloudTrail", f"log group {GROUP}", f"bucket {BUCKET}", "this directory",
     }  # fmt: skip
     assert entry.records[0].result().exit_code == 3
 
@@ -165,7 +165,7 @@ def test_cloudtrail_is_late(site: Site, journal: Journal) -> None:
         assert len(entry.logs) == 2 and not entry.event_id
     assert len(site.client.audit("demo/worker:worker")) == 2 and not site.client.audit("demo/web")
     left = site.client.audit(who="sandbox").sources[-1]
-    assert left.text == "1 session with a log alone: who began them is not known"
+    assert left.text == "2 sessions with a log alone: who began them is not known"
     site.sandbox._server.trail._delay = 0.0
     audit = site.client.audit(journal=journal)
     assert [(e.kind, e.command) for e in audit] == [
@@ -283,15 +283,15 @@ def test_how_it_looks(site: Site, journal: Journal) -> None:
     shown = site.client.audit(journal=journal, transcripts=True)._repr_mimebundle_()
     text, markup = shown["text/plain"], shown["text/html"]
     lines = text.splitlines()
-    assert lines[0].startswith("1 session in every cluster in us-east-1 since ")
-    assert max(map(len, lines)) <= 100
+    assert lines[0].startswith("1 session in every cluster (us-east-1) since ")
+    assert max(map(len, lines)) <= 120
     head = lines[2].split("  ")
     assert [each for each in map(str.strip, head) if each][1:] == [
         "WHO", "FROM", "WHERE", "TASK", "COMMAND", "TOOK", "OUTCOME", "LOG",
     ]  # fmt: skip
-    assert "exit 0" in lines[3] and "logs, S3" in lines[3] and "worker:worker" in lines[3]
+    assert "exit 0" in lines[3] and "CW, S3" in lines[3] and "demo/worker:worker" in lines[3]
     assert "  | <b>x</b> two" in lines
     assert "<b>x</b>" not in markup and "&lt;b&gt;x&lt;/b&gt; two" in markup
     assert "<script" not in markup and "<style" not in markup
     nothing = site.client.audit("demo/web")
-    assert repr(nothing).startswith("no sessions in demo/web in us-east-1 since ")
+    assert repr(nothing).startswith("no sessions in demo/web (us-east-1) since ")
