@@ -173,8 +173,7 @@ async def gather(
     kept, left_out = _kept(entries, question, cut)
     sources += logs.sources
     if records is not None:
-        runs = f"{len(ours)} recorded run{'s' * (len(ours) != 1)}"
-        sources.append(Source("this directory", "ok", runs))
+        sources.append(Source("recorded runs", "ok", f"{len(ours)} of this directory's"))
     sources += [
         Source("left out", "partly", f"{count} {'session' if count == 1 else 'sessions'} {why}")
         for why, count in left_out.items()

@@ -233,8 +233,8 @@ def _notes(entry: AuditEntry, group: _Group, found: Found) -> Iterable[str]:
         yield _no_event(entry, found)
     elif call.command == HIDDEN:
         yield "CloudTrail hides the command"
-    if entry.error_message:
-        yield f"AWS said: {entry.error_message}"
+    if entry.error_message:  # without the name of the caller, who stands beside it
+        yield f"AWS said: {entry.error_message.replace(f'User: {entry.arn} is not', 'not')}"
     refused = [each for each in group.later if each.error]
     if refused:
         yield f"{refused[0].name} was refused to {refused[0].who.name}: {refused[0].error}"

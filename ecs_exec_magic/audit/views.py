@@ -44,7 +44,7 @@ def table_of(entries: Sequence[AuditEntry], caption: str, cluster: str) -> tuple
         Column("WHEN"),
         Column("WHO", least=20),
         Column("FROM"),
-        Column("WHERE", least=14),
+        Column("WHERE", least=20),
         Column("TASK", mono=True),
         Column("COMMAND", least=24, mono=True),
         Column("TOOK", number=True),

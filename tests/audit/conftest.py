@@ -109,9 +109,11 @@ def site(_site: Site) -> Iterator[Site]:
     _site.forget()
     logs, s3 = _site.aws("logs"), _site.aws("s3")
     for group in (GROUP, "/aws/ecs/web", "/aws/ecs/worker"):
-        for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
-            if stream["logStreamName"].startswith("ecs-execute"):
-                logs.delete_log_stream(logGroupName=group, logStreamName=stream["logStreamName"])
+        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group)
+        names = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+        for name in names:
+            if name.startswith("ecs-execute"):
+                logs.delete_log_stream(logGroupName=group, logStreamName=name)
     for each in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
         s3.delete_object(Bucket=BUCKET, Key=each["Key"])
     _site.log("OVERRIDE", **BOTH)

@@ -38,7 +38,7 @@ def test_who_what_where_and_what_it_printed(site: Site, journal: Journal) -> Non
     assert sorted(entry.transcript.text.split()) == ["API_TOKEN=[masked]", "hello", "oops"]
     assert entry.notes == () and audit.complete
     assert {source.name for source in audit.sources} == {
-        "CloudTrail", f"log group {GROUP}", f"bucket {BUCKET}", "this directory",
+        "CloudTrail", f"log group {GROUP}", f"bucket {BUCKET}", "recorded runs",
     }  # fmt: skip
     assert entry.records[0].result().exit_code == 3
 
