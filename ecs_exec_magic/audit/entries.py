@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..remote.wrapper import unwrap
 from ..results import one_line
+from ..tables import clean
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -86,7 +87,7 @@ class AuditEntry:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        what = one_line(self.command) or self.session_id
+        what = clean(one_line(self.command)) or self.session_id
         told = [f"{self.time:%Y-%m-%d %H:%M:%S} UTC", self.who or "somebody", self.address, what]
         return f"<AuditEntry {', '.join(each for each in [*told, self.outcome] if each)}>"
 

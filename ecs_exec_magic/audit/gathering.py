@@ -178,7 +178,32 @@ async def gather(
         Source("left out", "partly", f"{count} {'session' if count == 1 else 'sessions'} {why}")
         for why, count in left_out.items()
     ]
+    sources += _hints(question, entries, kept, places.items)
     return kept, sources
+
+
+def _hints(
+    question: Question,
+    entries: Sequence[AuditEntry],
+    kept: Sequence[AuditEntry],
+    places: Mapping[str, Place],
+) -> list[Source]:
+    """What a slip in a name would look like: nothing at all, which an audit must not leave so."""
+    scope = question.scope
+    if scope is None:
+        return []
+    place = places.get(scope.cluster or "")
+    if place is not None and place.logging == "GONE":
+        return [Source("cluster", "partly", f"there is no {scope.cluster} in this region now")]
+    if kept or not scope.name:
+        return []
+    found = {
+        entry.service or entry.family
+        for entry in entries
+        if entry.cluster == scope.cluster and entry.time >= question.since
+    }
+    names = ", ".join(sorted(found - {""})[:8])
+    return [Source("elsewhere", "ok", f"there are sessions of {names}")] if names else []
 
 
 async def _only(cluster: str) -> Part[list[str]]:

@@ -221,6 +221,8 @@ def _name(arn: str) -> str:
 
 
 def _masked(text: str, masked: bool) -> str:
+    # A recorded command may have bytes that are no text, as halves of pairs of surrogates.
+    text = text.encode("utf-8", "backslashreplace").decode()
     return mask(text).text if masked else text
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from .. import results
-from ..tables import Cell, Column, Row, Table, clean, dot, escaped, muted
+from ..tables import SHOWN_ROWS, Cell, Column, Row, Table, clean, dot, escaped, muted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,8 @@ def table_of(entries: Sequence[AuditEntry], caption: str, cluster: str) -> tuple
     counts = Counter(note for entry in entries for note in entry.notes)
     shared = [note for note, count in counts.items() if count >= _SHARED]
     today = datetime.now().astimezone()
+    hidden = len(entries) - SHOWN_ROWS
+    foot = f"the oldest {hidden} are not shown; the value has them" if hidden > 0 else ""
     columns = (
         Column("WHEN"),
         Column("WHO", least=20),
@@ -66,10 +68,10 @@ def table_of(entries: Sequence[AuditEntry], caption: str, cluster: str) -> tuple
             ),
             "; ".join(note for note in entry.notes if note not in shared),
         )
-        for entry in entries
+        for entry in entries[-SHOWN_ROWS:]
     )
     said = [f"{counts[note]} of {len(entries)}: {note}" for note in shared]
-    return Table(caption, columns, rows), said
+    return Table(caption, columns, rows, foot), said
 
 
 def text_of(

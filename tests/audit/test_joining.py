@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecs_exec_magic.address import ContainerRef
+from ecs_exec_magic.audit import Audit
 from ecs_exec_magic.audit.entries import AuditEntry, program_of
 from ecs_exec_magic.audit.joining import Found, join
 from ecs_exec_magic.aws.audit import HIDDEN, Call, Identity, Place, SessionLog
@@ -185,6 +186,24 @@ def test_programs_by_their_user_agents() -> None:
         ("", ""),
     ):
         assert program_of(agent) == name
+
+
+def test_the_newest_of_many_are_shown() -> None:
+    many = [AuditEntry(LONG_AGO, "exec", command=f"echo {n}") for n in range(250)]
+    shown = repr(Audit(many))
+    assert "echo 249" in shown and "echo 50\n" in shown and "echo 49\n" not in shown
+    assert "the oldest 50 are not shown" in shown
+
+
+def test_strange_characters_reach_no_screen() -> None:
+    passed = "echo \x1b[2J\u202e\ud800"
+    told = read(event("ExecuteCommand", requestParameters={"command": passed}, userAgent=passed))
+    assert told is not None
+    audit = Audit(join(Found([told], [], [run(2, command=["printf", "\udce9"])])))
+    for text in (*audit._repr_mimebundle_().values(), repr(audit[0]), repr(audit[1])):
+        assert "\x1b" not in text and "\u202e" not in text
+        text.encode()
+    audit.json().encode()
 
 
 # -- any mix -------------------------------------------------------------------------------------

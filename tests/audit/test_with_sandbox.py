@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from ecs_exec_magic.audit import Audit
+from ecs_exec_magic.aws.audit import trail
 from ecs_exec_magic.errors import InvalidRequest
 from ecs_exec_magic.journal import Journal
 
@@ -87,8 +88,12 @@ def test_users_roles_and_refused_calls(site: Site) -> None:
         "id",
         "hostname",
     ]
-    assert list(site.client.audit("demo/web")) == []
-    assert list(site.client.audit("other")) == []
+    for name in ("demo/web", "demo/wroker"):
+        nothing = site.client.audit(name)
+        assert not nothing and str(nothing.sources[-1]) == "elsewhere: there are sessions of worker"
+    nothing = site.client.audit("other")
+    assert not nothing
+    assert str(nothing.sources[-1]) == "cluster: there is no other in this region now"
 
 
 def test_a_terminal_session(site: Site) -> None:
@@ -225,7 +230,17 @@ def test_many_events_and_a_limit(site: Site) -> None:
     calls = [c.operation for c in list(site.sandbox.counters.calls())[before:]]
     assert calls.count("LookupEvents") == 4  # one page of each kind is enough
     assert "were not looked up" in newest.sources[0].text
+    assert "were not looked up" not in site.client.audit("demo", limit=131).sources[0].text
     assert "not shown" not in repr(audit) and len(repr(audit).splitlines()) > 130
+
+
+def test_it_keeps_to_two_lookups_a_second(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.client.target("demo/worker").run("true")
+    site.settled()
+    monkeypatch.setattr(trail, "INTERVAL", 0.5)
+    monkeypatch.setattr(site.sandbox._server.trail, "lookups", 2)
+    audit = site.client.audit()
+    assert len(audit) == 1 and audit.complete
 
 
 def test_throttling_is_waited_for_and_then_told(site: Site) -> None:

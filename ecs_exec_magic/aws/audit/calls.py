@@ -221,7 +221,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    # Half of a pair of surrogates is possible in JSON, and nowhere else.
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def _first(value: Any) -> str:

@@ -96,10 +96,10 @@ async def look_up(
         calls_of_name = _pages(api, name, begin, until, pacer)
         count = 0
         try:
-            async for page in calls_of_name:
+            async for page, more in calls_of_name:
                 found += page
                 count += sum(wanted is None or wanted(each) for each in page)
-                if limit is not None and count >= limit and name in NAMES[:2]:
+                if limit is not None and count >= limit and name in NAMES[:2] and more:
                     floor = max(floor, min((each.at for each in page), default=floor))
                     break
         except EcsExecError as error:
@@ -138,8 +138,8 @@ async def _pages(
     while True:
         answer = await _page(api, given, pacer)
         calls = [read(event) for event in answer.get("Events") or ()]
-        yield [call for call in calls if call is not None]
         token = answer.get("NextToken")
+        yield [call for call in calls if call is not None], bool(token)
         if not token:
             return
         given["NextToken"] = token
