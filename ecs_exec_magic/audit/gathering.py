@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fnmatch
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -18,6 +19,7 @@ from ..aws.audit.objects import objects_in, read_object
 from ..aws.audit.places import clusters_there, places_of, tasks_of, with_task_logs
 from ..aws.audit.streams import read_stream, streams_in
 from ..aws.audit.trail import DELAY, look_up
+from ..aws.targets import TASK_ID
 from ..errors import AccessDenied, EcsExecError
 from .joining import Found, join
 from .transcript import transcript
@@ -40,6 +42,7 @@ TRANSCRIPT_BYTES = 256 * 1024
 _EARLIER = timedelta(hours=1)
 """So much earlier, sessions may have begun whose logs fall into the time that is asked for."""
 
+_CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII)
 _HEAD_BYTES = 4096
 _HEADS = 100
 _AT_ONCE = 4
@@ -147,14 +150,14 @@ async def gather(
     cut = trail.readable and trail.floor > begin + timedelta(seconds=1)
     ours = await _ours(api, records or (), max(question.since, trail.floor), question.until)
     seen = {each.cluster for each in trail.calls} | {r.target.cluster for r in ours if r.target}
+    # Who was refused may have asked for anything; AWS refuses a whole list for one such name.
+    seen = {name for name in seen if _CLUSTER.fullmatch(name)}
     clusters = {one} if one is not None else {*there.items, *seen}
     ids: dict[str, set[str]] = {}
     for call in trail.calls:
-        if call.cluster in clusters and call.task_id:
+        if call.cluster in clusters and TASK_ID.fullmatch(call.task_id):
             ids.setdefault(call.cluster, set()).add(call.task_id)
-    places, tasks = await asyncio.gather(
-        places_of(api, [each for each in clusters if each]), tasks_of(api, ids)
-    )
+    places, tasks = await asyncio.gather(places_of(api, clusters), tasks_of(api, ids))
     sources += [*places.sources, *tasks.sources]
     known = {each.session_id for each in trail.calls} | {each.session_id for each in ours}
     known.discard("")

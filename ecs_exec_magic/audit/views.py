@@ -42,6 +42,9 @@ def table_of(entries: Sequence[AuditEntry], caption: str, cluster: str) -> tuple
     today = datetime.now().astimezone()
     hidden = len(entries) - SHOWN_ROWS
     foot = f"the oldest {hidden} are not shown; the value has them" if hidden > 0 else ""
+    programs = {entry.program for entry in entries if entry.program}
+    if len(programs) == 1 and len(entries) > 1:  # a second line in each row would say it
+        caption += f", all with {programs.pop()}"
     columns = (
         Column("WHEN"),
         Column("WHO", least=20),
@@ -58,7 +61,7 @@ def table_of(entries: Sequence[AuditEntry], caption: str, cluster: str) -> tuple
             (
                 _when(entry, today),
                 _who(entry),
-                _from(entry),
+                _from(entry, with_program=bool(programs)),
                 _where(entry, cluster),
                 Cell(entry.task_id[:8], title=entry.address),
                 _command(entry),
@@ -144,9 +147,9 @@ def _who(entry: AuditEntry) -> Cell:
     return Cell(entry.who, markup, title=entry.arn)
 
 
-def _from(entry: AuditEntry) -> Cell:
+def _from(entry: AuditEntry, *, with_program: bool) -> Cell:
     markup = _unbroken(entry.source_ip)
-    if entry.program:
+    if entry.program and with_program:
         markup += f"<br>{_muted(entry.program)}"
     return Cell(entry.source_ip, markup, title=entry.user_agent)
 

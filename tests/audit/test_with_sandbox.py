@@ -8,6 +8,7 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ecs_exec_magic.audit import Audit
 from ecs_exec_magic.aws.audit import trail
@@ -94,6 +95,21 @@ def test_users_roles_and_refused_calls(site: Site) -> None:
     nothing = site.client.audit("other")
     assert not nothing
     assert str(nothing.sources[-1]) == "cluster: there is no other in this region now"
+
+
+def test_names_that_nothing_has(site: Site) -> None:
+    site.client.target("demo/worker").run("true")
+    ecs = site.aws("ecs")
+    for cluster, task in (("demo", "abc"), ("no such!", "e" * 32), ("nowhere", "x y\x1b[2J")):
+        with pytest.raises(ClientError):
+            ecs.execute_command(cluster=cluster, task=task, interactive=True, command="id")
+    site.settled()
+    audit = site.client.audit()
+    assert audit.complete and [entry.service for entry in audit] == ["worker", "", "", ""]
+    assert {entry.error for entry in audit[1:]} == {
+        "InvalidParameterException", "ClusterNotFoundException",
+    }  # fmt: skip
+    assert "\x1b" not in repr(audit)
 
 
 def test_a_terminal_session(site: Site) -> None:
