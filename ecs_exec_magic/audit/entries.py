@@ -123,7 +123,7 @@ class AuditEntry:
         if self.error:
             return "denied" if self.denied else self.error.removesuffix("Exception")
         if self.records and self.exit_code is None:
-            return self.records[0].outcome
+            return self.records[-1].outcome
         if self.exit_code is not None:
             return f"exit {self.exit_code}"
         return "ended" if self.ended else ""

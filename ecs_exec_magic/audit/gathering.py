@@ -176,7 +176,13 @@ async def gather(
     kept, left_out = _kept(entries, question, cut)
     sources += logs.sources
     if records is not None:
-        sources.append(Source("recorded runs", "ok", f"{len(ours)} of this directory's"))
+        open_ones = sum(
+            r.ended is None and not r.session_id and r.started >= question.since for r in records
+        )
+        runs = f"{len(ours)} of this directory's"
+        if open_ones:  # its session stands in a record only when the run has ended
+            runs += f"; {open_ones} without a recorded end, which nothing joins with a session"
+        sources.append(Source("recorded runs", "ok", runs))
     sources += [
         Source("left out", "partly", f"{count} {'session' if count == 1 else 'sessions'} {why}")
         for why, count in left_out.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import threading
@@ -14,6 +15,7 @@ from ecs_exec_magic.audit import Audit
 from ecs_exec_magic.aws.audit import trail
 from ecs_exec_magic.errors import InvalidRequest
 from ecs_exec_magic.journal import Journal
+from ecs_exec_magic.results import CommandResult
 
 from .conftest import BUCKET, GROUP, Site, recorded
 
@@ -194,6 +196,30 @@ def test_cloudtrail_is_late(site: Site, journal: Journal) -> None:
         ("exec", "echo unrecorded"),
     ]
     assert all(e.who == "sandbox" and e.notes == () for e in audit)
+
+
+def test_records_of_other_places_and_of_runs_without_a_session(
+    site: Site, journal: Journal
+) -> None:
+    ref = site.client.target("demo/worker").ref
+    account = ref.task_arn.split(":")[4]
+    ours = CommandResult(0, "echo here", session_id="ecs-execute-command-0000000000000000a")
+    journal.begin("exec", "echo here", target=ref).finish(ours)
+    for changed in (
+        {"task_arn": ref.task_arn.replace(account, "999999999999")},
+        {"region": "eu-west-1"},
+    ):
+        other = dataclasses.replace(ref, **changed)
+        result = CommandResult(0, "x", session_id="ecs-execute-command-0000000000000000b")
+        journal.begin("exec", "echo elsewhere", target=other).finish(result)
+    journal.begin("exec", "echo nowhere").finish(None, InvalidRequest("no target"))
+    journal.begin("exec", "sleep 100", target=ref)
+    audit = site.client.audit(journal=journal)
+    assert [entry.command for entry in audit] == ["echo here"]
+    assert "1 without a recorded end" in str(audit.sources[-1])
+    audit = site.client.audit(journal=journal.directory)
+    assert len(audit) == 1
+    assert list(site.client.audit(journal=journal.directory / "nothing")) == []
 
 
 @pytest.mark.parametrize(
