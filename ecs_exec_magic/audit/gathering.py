@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ..aws.audit import Part, Source
 from ..aws.audit.objects import objects_in, read_object
 from ..aws.audit.places import clusters_there, places_of, tasks_of, with_task_logs
+from ..aws.audit.sources import SESSION_NAME
 from ..aws.audit.streams import read_stream, streams_in
 from ..aws.audit.trail import DELAY, look_up
 from ..aws.targets import TASK_ID
@@ -159,8 +160,12 @@ async def gather(
             ids.setdefault(call.cluster, set()).add(call.task_id)
     places, tasks = await asyncio.gather(places_of(api, clusters), tasks_of(api, ids))
     sources += [*places.sources, *tasks.sources]
-    known = {each.session_id for each in trail.calls} | {each.session_id for each in ours}
-    known.discard("")
+    known: dict[str, set[str]] = {}
+    started = [(c.cluster, c.session_id) for c in trail.calls if c.name == "ExecuteCommand"]
+    started += [(r.target.cluster, r.session_id) for r in ours if r.target]
+    for cluster, session_id in started:
+        if SESSION_NAME.fullmatch(session_id):
+            known.setdefault(cluster, set()).add(session_id)
     logs = await _logs(api, places.items, tasks.items, question.since, known)
     found = Found(
         trail.calls,
@@ -253,9 +258,17 @@ async def _logs(
     places: Mapping[str, Place],
     tasks: Mapping[tuple[str, str], TaskInfo],
     since: datetime,
-    known: set[str],
+    known: Mapping[str, set[str]],
 ) -> _Logs:
-    """Look where the clusters log, in each place once."""
+    """Look where the clusters log, in each place once.
+
+    Args:
+        known: ids of sessions by their clusters.
+    """
+
+    def of_these(clusters: set[str]) -> set[str]:
+        return {each for name in clusters for each in known.get(name, ())}
+
     sources: list[Source] = []
     with_logs = await asyncio.gather(
         *(
@@ -275,8 +288,8 @@ async def _logs(
         if place.bucket:
             buckets.setdefault((place.bucket, place.prefix), set()).add(place.cluster)
     parts = await asyncio.gather(
-        *(streams_in(api, name, _one(of), since, known) for name, of in groups.items()),
-        *(objects_in(api, *where, _one(of), since, known) for where, of in buckets.items()),
+        *(streams_in(api, name, _one(of), since, of_these(of)) for name, of in groups.items()),
+        *(objects_in(api, *where, _one(of), since, of_these(of)) for where, of in buckets.items()),
     )
     names = [f"log group {name}" for name in groups] + [f"bucket {name}" for name, _ in buckets]
     for name, part in zip(names, parts, strict=True):
