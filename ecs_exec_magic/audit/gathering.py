@@ -1,127 +1,45 @@
 """Asks every source, joins what they give, and keeps what was asked for.
 
-Knows the order of questions and what an audit is of. Never knows how answers look.
+Knows the order of calls. Never knows how answers look.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fnmatch
 import re
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..aws.audit import Part, Source
-from ..aws.audit.objects import objects_in, read_object
+from ..aws.audit.objects import objects_in
 from ..aws.audit.places import clusters_there, places_of, tasks_of, with_task_logs
 from ..aws.audit.sources import SESSION_NAME
-from ..aws.audit.streams import read_stream, streams_in
+from ..aws.audit.streams import streams_in
 from ..aws.audit.trail import DELAY, look_up
 from ..aws.targets import TASK_ID
-from ..errors import AccessDenied, EcsExecError
+from ..errors import EcsExecError
 from .joining import Found, join
-from .transcript import transcript
+from .reading import with_places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ..address import Address
     from ..aws.api import AwsApi
-    from ..aws.audit import Call, Place, SessionLog
+    from ..aws.audit import Place, SessionLog
     from ..aws.tasks import TaskInfo
     from ..journal import Record
     from .entries import AuditEntry
+    from .question import Question
 
-__all__ = ["TRANSCRIPT_BYTES", "Question", "gather", "with_transcripts"]
-
-TRANSCRIPT_BYTES = 256 * 1024
-"""Bytes of a session's log that are read."""
+__all__ = ["gather"]
 
 _EARLIER = timedelta(hours=1)
 """So much earlier, sessions may have begun whose logs fall into the time that is asked for."""
 
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII)
-_HEAD_BYTES = 4096
-_HEADS = 100
-_AT_ONCE = 4
-
-
-@dataclass(frozen=True)
-class Question:
-    """What an audit is of.
-
-    Attributes:
-        scope: a cluster, and what is meant in it; None for the whole region.
-        until: None for now.
-        who: user name, ARN, role, name of a role's session, or a pattern with ``*``.
-        limit: the newest so many.
-    """
-
-    scope: Address | None
-    since: datetime
-    until: datetime | None = None
-    who: str = ""
-    limit: int | None = None
-    masked: bool = True
-    at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-
-    def wants(self, call: Call) -> bool:
-        """Whether a call may be of what is asked; its service is not known yet."""
-        scope = self.scope
-        return call.at >= self.since and (
-            self._is_by(call.who.names)
-            and (scope is None or not call.cluster or scope.cluster in (None, call.cluster))
-        )
-
-    def misses(self, entry: AuditEntry) -> str | None:
-        """Why an entry is left out: in words that are counted, empty if none are needed."""
-        if entry.time < self.since or (self.until is not None and entry.time > self.until):
-            return ""
-        if self.who and not entry.arn and not entry.who:
-            return "with a log alone: who began them is not known"
-        role, slash, session = entry.who.partition("/")
-        names = (entry.arn, entry.who, *((role, session) if slash else ()))
-        if not self._is_by(names):
-            return ""
-        return self._elsewhere(entry)
-
-    def _is_by(self, names: Iterable[str]) -> bool:
-        pattern = self.who.lower()
-        return not pattern or any(fnmatch.fnmatchcase(name.lower(), pattern) for name in names)
-
-    def _elsewhere(self, entry: AuditEntry) -> str | None:
-        scope = self.scope
-        if scope is None or (entry.error and not entry.task_id and not entry.cluster):
-            return None  # a refused call that does not say where it was aimed is never hidden
-        if scope.cluster is not None and entry.cluster and entry.cluster != scope.cluster:
-            return ""
-        if scope.container not in (None, "*"):
-            if entry.container and entry.container != scope.container:
-                return ""
-            if not entry.container and not entry.error:
-                return "in containers that nothing names any more"
-        name = scope.name
-        if name is None:
-            return None
-        if scope.kind in (None, "task") and entry.task_id.startswith(name) and len(name) >= 6:
-            return None
-        if scope.kind == "task":
-            return "" if entry.task_id else self._unknown(entry)
-        if entry.service or entry.family:
-            known = [entry.service] if scope.kind == "service" else [entry.family]
-            if scope.kind is None:
-                known.append(entry.service)
-            return None if name in known else ""
-        return self._unknown(entry)
-
-    @staticmethod
-    def _unknown(entry: AuditEntry) -> str | None:
-        if entry.error and not entry.task_id:
-            return None
-        return "in tasks that AWS does not know any more"
 
 
 @dataclass(frozen=True)
@@ -177,7 +95,7 @@ async def gather(
         looked_for_logs=logs.complete,
         now=question.at,
     )
-    entries = await _with_places(api, join(found, masked=question.masked), tasks.items)
+    entries = await with_places(api, join(found, masked=question.masked), tasks.items)
     kept, left_out = _kept(entries, question, cut)
     sources += logs.sources
     if records is not None:
@@ -326,88 +244,3 @@ def _kept(
             left_out[why] += 1
     limit = question.limit
     return (kept if limit is None else kept[-limit:] if limit else []), left_out
-
-
-# -- reading logs --------------------------------------------------------------------------------
-
-
-async def _read(api: AwsApi, log: SessionLog, at_most: int) -> tuple[bytes, bool]:
-    return await (read_object if log.kind == "s3" else read_stream)(api, log, at_most)
-
-
-async def _with_places(
-    api: AwsApi, entries: list[AuditEntry], tasks: Mapping[tuple[str, str], TaskInfo]
-) -> list[AuditEntry]:
-    """Fill in where sessions ran of which only the log is there: its first line tells."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    runtimes: dict[str, str] = {}
-
-    async def look(entry: AuditEntry) -> AuditEntry:
-        async with gate:
-            try:
-                data, cut = await _read(api, entry.logs[-1], _HEAD_BYTES)
-            except EcsExecError:
-                return entry  # whoever wants the transcript is told why
-        target = transcript(data, cut=cut).target
-        if target is None:
-            return entry
-        cluster, task_id, runtimes[entry.session_id] = target
-        return replace(entry, cluster=cluster, task_id=task_id)
-
-    alone = [entry for entry in entries if entry.kind == "log"][-_HEADS:]
-    if not alone:
-        return entries
-    looked = dict(zip(map(id, alone), await asyncio.gather(*map(look, alone)), strict=True))
-    entries = [looked.get(id(entry), entry) for entry in entries]
-    ids: dict[str, set[str]] = {}
-    for entry in looked.values():
-        if entry.task_id and (entry.cluster, entry.task_id) not in tasks:
-            ids.setdefault(entry.cluster, set()).add(entry.task_id)
-    more = {**tasks, **(await tasks_of(api, ids)).items}
-    return [_named(each, more, runtimes.get(each.session_id, "")) for each in entries]
-
-
-def _named(
-    entry: AuditEntry, tasks: Mapping[tuple[str, str], TaskInfo], runtime_id: str
-) -> AuditEntry:
-    task = tasks.get((entry.cluster, entry.task_id)) if runtime_id else None
-    if task is None:
-        return entry
-    return replace(
-        entry,
-        service=task.service or "",
-        family=task.family,
-        task_arn=task.task_arn,
-        container=next((c.name for c in task.containers if c.runtime_id == runtime_id), ""),
-    )
-
-
-async def with_transcripts(
-    api: AwsApi, entries: Sequence[AuditEntry], at_most: int, masked: bool
-) -> list[AuditEntry]:
-    """The same entries with what their sessions showed, as far as it can be read."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def read(entry: AuditEntry) -> AuditEntry:
-        notes = list(entry.notes)
-        # The copy in S3 is as it was written; CloudWatch's has lost bytes that are no text.
-        for log in sorted(entry.logs, key=lambda log: log.kind != "s3"):
-            try:
-                async with gate:
-                    data, cut = await _read(api, log, at_most)
-            except EcsExecError as error:
-                notes.append(f"{log.where} cannot be read: {_why(error)}")
-                continue
-            found = transcript(data, cut=cut, masked=masked)
-            exit_code = found.exit_code if entry.exit_code is None else entry.exit_code
-            return replace(entry, transcript=found, exit_code=exit_code, notes=tuple(notes))
-        return replace(entry, notes=tuple(notes))
-
-    return list(await asyncio.gather(*map(read, entries)))
-
-
-def _why(error: EcsExecError) -> str:
-    if isinstance(error, AccessDenied):
-        return f"{error.message}; {error.cause}" if error.cause else error.message
-    return error.message

@@ -16,7 +16,9 @@ from ..errors import InvalidRequest
 from ..journal import Journal
 from ..moments import moment
 from . import views
-from .gathering import TRANSCRIPT_BYTES, Question, gather, with_transcripts
+from .gathering import gather
+from .question import Question
+from .reading import TRANSCRIPT_BYTES, with_transcripts
 
 if TYPE_CHECKING:
     import os

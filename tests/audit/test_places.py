@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ecs_exec_magic.audit import gathering
+from ecs_exec_magic.audit import reading
 from ecs_exec_magic.aws.audit.objects import objects_in, read_object
 from ecs_exec_magic.aws.audit.streams import streams_in
 from ecs_exec_magic.client import Client
@@ -144,6 +144,6 @@ def test_an_object_that_is_gone_by_now(site: Site, monkeypatch: pytest.MonkeyPat
         site.aws("s3").delete_object(Bucket=BUCKET, Key=log.name)
         return await read_object(api, log, at_most)
 
-    monkeypatch.setattr(gathering, "read_object", delete_and_read)
+    monkeypatch.setattr(reading, "read_object", delete_and_read)
     (entry,) = site.client.audit(transcripts=True)
     assert entry.transcript is not None and "cannot be read" in entry.notes[0]
