@@ -18,6 +18,7 @@ import contextlib
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .audit import Audit, AuditEntry, audit
 from .aws import listing, profiles
 from .aws.api import AwsApi, end_threads
 from .aws.plan.choices import account_choices
@@ -37,13 +38,17 @@ if TYPE_CHECKING:
     import concurrent.futures
     import os
     from collections.abc import Coroutine, Mapping, Sequence
+    from datetime import datetime, timedelta
 
     import boto3
 
+    from .journal import Journal
 
 __all__ = [
     "FARGATE_SIZES",
     "AccountChoices",
+    "Audit",
+    "AuditEntry",
     "Client",
     "FleetResult",
     "OutputStream",
@@ -311,6 +316,64 @@ class Client:
             TargetNotFound: there is no such cluster; the error lists what there is.
         """
         return self._call(listing.list_services_of(self._api, cluster))
+
+    # -- what was run ----------------------------------------------------------------------------
+
+    def audit(
+        self,
+        target: str | None = None,
+        *,
+        since: str | timedelta | datetime = "2h",
+        until: str | timedelta | datetime | None = None,
+        who: str | None = None,
+        limit: int | None = None,
+        transcripts: bool = False,
+        max_bytes: int = 256 * 1024,
+        journal: str | os.PathLike[str] | Journal | None = None,
+        mask: bool = True,
+        cluster: str | None = None,
+        service: str | None = None,
+        task: str | None = None,
+        family: str | None = None,
+        container: str | None = None,
+    ) -> Audit:
+        """Who ran what, where, when, and from where: every session, and every call refused.
+
+        CloudTrail's events are joined by the session's id with its log in CloudWatch Logs or S3,
+        and with the runs that a notebook has recorded. What a source does not give is said in
+        :attr:`Audit.sources` and in the notes of the entries; it is no error.
+
+        Args:
+            target: ``CLUSTER[/NAME[:CONTAINER]]``, as for :meth:`tasks`; None: all clusters of the
+                region. The options say the same in words.
+            since: an age, a day or a time, as in ``2h``; CloudTrail goes back 90 days.
+            until: the same; None for now.
+            who: only by this user: name, ARN, role, name of a role's session, or a pattern with
+                ``*``.
+            limit: only the newest so many.
+            transcripts: read what the sessions showed, too.
+            max_bytes: so much of each.
+            journal: of a notebook, or its directory, which mostly is ``.ecs-exec``.
+            mask: mask what looks like a secret in commands, errors and transcripts.
+
+        Raises:
+            InvalidRequest: what is asked is malformed or contradicts itself; nothing was called.
+        """
+        return self._call(
+            audit(
+                self._api,
+                target,
+                since=since,
+                until=until,
+                who=who,
+                limit=limit,
+                transcripts=transcripts,
+                max_bytes=max_bytes,
+                journal=journal,
+                mask=mask,
+                **_words(cluster, service, task, family, container),
+            )
+        )
 
     # -- making and removing ---------------------------------------------------------------------
 

@@ -19,12 +19,14 @@ ROOM = "ecs_exec_magic"
 
 # Each room may import from those below it. What has no row of its own is a module at the top.
 BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "tables", "views"}
+BASE |= {"moments"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
     "address": BASE,
     "results": BASE,
     "views": BASE,
+    "moments": {"errors"},
     "cleaning": set(),
     "masking": set(),
     "tables": set(),
@@ -44,7 +46,10 @@ BELOW: dict[str, set[str]] = {
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
     "plan": BASE | {"aws", "plan_views", "portal"},
-    "client": BASE | {"aws", "portal", "runner", "running", "stream", "fleet", "plan", "target"},
+    "audit": BASE | {"aws", "remote", "journal"},
+    "client": BASE
+    | {"audit", "aws", "journal", "portal", "runner", "running", "stream", "fleet", "plan"}
+    | {"target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -66,6 +71,7 @@ FOREIGN: dict[str, set[str]] = {
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
     "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "audit": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
@@ -170,6 +176,7 @@ def test_modules_say_what_they_are(path: Path) -> None:
 
 def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook import workspace
+    from ecs_exec_magic.notebook.auditing import EcsAudit
     from ecs_exec_magic.notebook.background import EcsJobs
     from ecs_exec_magic.notebook.finding import EcsFind
     from ecs_exec_magic.notebook.history import EcsHistory
@@ -181,7 +188,7 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsPick, EcsProvision, EcsTerminal)
+    classes += (EcsAudit, EcsPick, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

@@ -23,6 +23,7 @@ def load(shell: InteractiveShell) -> None:
     Raises:
         InvalidRequest: the nearest pyproject.toml sets something that is no setting.
     """
+    from .auditing import EcsAudit
     from .background import EcsJobs
     from .finding import EcsFind
     from .history import EcsHistory
@@ -39,7 +40,7 @@ def load(shell: InteractiveShell) -> None:
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal, EcsProvision)
+    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal, EcsProvision, EcsAudit)
     others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 
