@@ -74,7 +74,7 @@ class Iam(FakeAws):
 
 def members(asked: dict[str, Any], name: str) -> list[str]:
     """A list parameter in the query protocol's spelling."""
-    found = []
+    found: list[str] = []
     while f"{name}.member.{len(found) + 1}" in asked:
         found.append(asked[f"{name}.member.{len(found) + 1}"])
     return found
