@@ -41,8 +41,11 @@ BELOW: dict[str, set[str]] = {
     "target": BASE
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
-    "plan": BASE | {"aws", "plan_views", "portal"},
-    "client": BASE | {"aws", "portal", "runner", "running", "stream", "fleet", "plan", "target"},
+    "carrying": BASE | {"aws", "portal"},
+    "plan": BASE | {"aws", "carrying", "plan_views", "portal"},
+    "enabling": BASE | {"aws", "carrying", "plan_views", "portal"},
+    "client": BASE
+    | {"aws", "enabling", "portal", "runner", "running", "stream", "fleet", "plan", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -61,7 +64,9 @@ FOREIGN: dict[str, set[str]] = {
     "target": {"IPython", "ipywidgets", "picows"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
     "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "carrying": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "enabling": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
