@@ -44,8 +44,10 @@ BELOW: dict[str, set[str]] = {
     "carrying": BASE | {"aws", "portal"},
     "plan": BASE | {"aws", "carrying", "plan_views", "portal"},
     "enabling": BASE | {"aws", "carrying", "plan_views", "portal"},
+    "policies": BASE | {"aws"},  # its drafts and verdicts, for types only
     "client": BASE
-    | {"aws", "enabling", "portal", "runner", "running", "stream", "fleet", "plan", "target"},
+    | {"aws", "enabling", "fleet", "plan", "policies", "portal", "runner", "running", "stream"}
+    | {"target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -67,6 +69,7 @@ FOREIGN: dict[str, set[str]] = {
     "carrying": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "enabling": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "policies": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
@@ -177,12 +180,13 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.interactive import EcsTerminal
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.picking import EcsPick
+    from ecs_exec_magic.notebook.policies import EcsPolicy
     from ecs_exec_magic.notebook.provision import EcsProvision
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsPick, EcsProvision, EcsTerminal)
+    classes += (EcsPick, EcsPolicy, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

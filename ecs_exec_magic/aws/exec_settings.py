@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
     from .api import AwsApi
 
-__all__ = ["ExecSettings", "container_groups", "key_arn_of", "read_settings", "settings_of"]
+__all__ = [
+    "ExecSettings",
+    "bucket_key_of",
+    "container_groups",
+    "key_arn_of",
+    "read_settings",
+    "settings_of",
+]
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,24 @@ async def key_arn_of(api: AwsApi, key: str) -> str:
     account, region = await api.account_region()
     name = "*" if "alias/" in key else key
     return f"arn:{api.partition}:kms:{region}:{account}:key/{name}"
+
+
+async def bucket_key_of(api: AwsApi, settings: ExecSettings) -> str:
+    """The ARN of the key that the bucket encrypts with, when it must be encrypted; else empty.
+
+    A bucket that may not be looked at is taken to use the key of the sessions.
+    """
+    if not (settings.bucket and settings.bucket_encrypted):
+        return ""
+    try:
+        answer = await api.call("s3", "get_bucket_encryption", Bucket=settings.bucket)
+    except EcsExecError:
+        return settings.key_arn
+    for rule in (answer.get("ServerSideEncryptionConfiguration") or {}).get("Rules") or ():
+        default = rule.get("ApplyServerSideEncryptionByDefault") or {}
+        if str(default.get("SSEAlgorithm", "")).startswith("aws:kms"):
+            return await key_arn_of(api, str(default.get("KMSMasterKeyID") or ""))
+    return ""
 
 
 def container_groups(definition: Mapping[str, Any], region: str) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ def load(shell: InteractiveShell) -> None:
     from .interactive import EcsTerminal
     from .magics import EcsExec
     from .picking import EcsPick
+    from .policies import EcsPolicy
     from .provision import EcsProvision
     from .sandbox import EcsSandbox
     from .settings import project_settings
@@ -39,7 +40,7 @@ def load(shell: InteractiveShell) -> None:
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal, EcsProvision)
+    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal, EcsProvision, EcsPolicy)
     others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 
