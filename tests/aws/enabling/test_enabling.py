@@ -75,6 +75,20 @@ def test_exec_on_and_off_again(shop: Shop, tmp_path: Path) -> None:
     assert not (tmp_path / "state.json").exists()
 
 
+def test_a_service_that_was_deleted_first(shop: Shop, tmp_path: Path) -> None:
+    """Its tags are gone: the cluster's tags and the state file find what is left."""
+    cluster, name = shop.name(), shop.name()
+    shop.service(cluster, name, shop.define(name, shop.role(f"{name}-task", "s3:GetObject")))
+    before, client, state = shop.shown(cluster), shop.client(), tmp_path / "state.json"
+    client.enable_exec(f"{cluster}/{name}", logging="none", state=state).apply()
+    shop.aws("ecs").delete_service(cluster=cluster, service=name, force=True)
+    undo = client.enable_exec(f"{cluster}/{name}", look=False, state=state)
+    kinds = [step.kind for step in undo.leftovers()]
+    assert kinds == ["role policy", "cluster"]
+    undo.undo()
+    assert shop.shown(cluster) == before
+
+
 def test_what_others_allow_is_not_allowed_again(shop: Shop) -> None:
     cluster, name = shop.name(), shop.name()
     shop.service(cluster, name, shop.define(name, shop.role(f"{name}-task", CHANNEL)))
