@@ -13,7 +13,6 @@ from ecs_exec_magic.client import POLICY_KINDS, PolicyDocument, Simulation
 from ecs_exec_magic.notebook.plan_lines import _OF_ENABLING, PROVISION_LINE
 from ecs_exec_magic.notebook.policies import _KINDS, POLICY_LINE
 
-from ..aws.test_policies import subject
 from .conftest import FakeClient
 
 if TYPE_CHECKING:
@@ -25,13 +24,18 @@ PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text("utf-8")
 @pytest.fixture
 def asked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What the client is asked for; it writes real documents for an imaginary cluster."""
-    from ecs_exec_magic.aws.policies import draft
+    from ecs_exec_magic.aws.exec_settings import ExecSettings
+    from ecs_exec_magic.aws.plan.names import Names
+    from ecs_exec_magic.aws.policies import Subject, draft
 
+    arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/prod"
+    names = Names("prod", "aws", "eu-west-1", "123456789012")
+    subject = Subject(ExecSettings("prod", arn), names)
     calls: list[tuple[Any, ...]] = []
 
     def policy(self: FakeClient, kind: Any, target: str, **limits: Any) -> PolicyDocument:
         calls.append((kind, target, limits))
-        return PolicyDocument(draft(kind, subject()), target)
+        return PolicyDocument(draft(kind, subject), target)
 
     def simulate(self: FakeClient, principal: str, target: str, **more: Any) -> Simulation:
         calls.append((principal, target, more))
