@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..address import parse_scope
 from ..errors import EcsExecError, InvalidRequest, TargetNotFound
 from .enabling.allowing import listed
-from .exec_settings import ExecSettings, bucket_key_of, container_groups, read_settings
+from .exec_settings import (
+    ExecSettings,
+    bucket_key_of,
+    by_alias,
+    container_groups,
+    read_settings,
+)
 from .plan.names import Names
 from .plan.policies import Document, task_role_policy
 from .simulation import Question
@@ -34,7 +40,6 @@ Kind = Literal["operator", "task-role", "deny-start-session"]
 KINDS: tuple[Kind, ...] = ("operator", "task-role", "deny-start-session")
 
 _SESSIONS = "session/ecs-execute-command-*"
-_ANY_KEY = ":key/*"
 
 _NOTES = {
     "RunCommands": "ECS looks at the cluster and at the task: both have to be allowed",
@@ -225,15 +230,8 @@ def _operator(subject: Subject) -> Draft:
     conditions = {"StringEquals": narrowed} if narrowed else {}
     statements = [_allow("RunCommands", ["ecs:ExecuteCommand"], [cluster, task], **conditions)]
     if settings.key_arn:
-        # An alias that cannot be looked up: whichever key it leads to.
-        alias: Mapping[str, Any] = (
-            {"ForAnyValue:StringEquals": {"kms:ResourceAliases": _alias(settings.key)}}
-            if settings.key_arn.endswith(_ANY_KEY)
-            else {}
-        )
-        statements.append(
-            _allow("SessionKey", ["kms:GenerateDataKey"], [settings.key_arn], **alias)
-        )
+        statements.append(_allow("SessionKey", ["kms:GenerateDataKey"], [settings.key_arn]))
+        by_alias({"Statement": statements}, settings.key)
     statements += [
         _allow(
             "EndSessions", ["ssm:ResumeSession", "ssm:TerminateSession"], [subject.sessions_arn]
@@ -252,10 +250,6 @@ def _operator(subject: Subject) -> Draft:
         _allow("FindClusters", ["ecs:ListClusters"], ["*"]),
     ]
     return _drafted("operator", statements, tuple(_operator_remarks(subject)))
-
-
-def _alias(key: str) -> str:
-    return "alias/" + key.partition("alias/")[2]
 
 
 def _operator_remarks(subject: Subject) -> list[str]:
@@ -305,11 +299,7 @@ def _task_role(subject: Subject) -> Draft:
             "Sessions are logged where containers write to with awslogs; name a service that runs "
             "(CLUSTER/SERVICE) to have its log groups in it."
         )
-    for statement in document["Statement"]:
-        if str(statement["Resource"]).endswith(_ANY_KEY):
-            aliases = {"kms:ResourceAliases": _alias(settings.key)}
-            statement["Condition"] = {"ForAnyValue:StringEquals": aliases}
-    return _drafted("task-role", document["Statement"], tuple(remarks))
+    return _drafted("task-role", by_alias(document, settings.key)["Statement"], tuple(remarks))
 
 
 # -- questions -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied
-from ..exec_settings import bucket_key_of
+from ..exec_settings import bucket_key_of, by_alias
 from ..plan.part import Part, Say, if_there, same_document, tag_list
 from ..plan.policies import task_role_policy, trust_policy
 from ..plan.roles import role_tags
@@ -33,7 +33,7 @@ _SHOWN = 4
 def wanted_policy(place: Place, bucket_key_arn: str = "") -> Document:
     """What the exec agents of the service need, and no more."""
     settings = place.settings
-    return task_role_policy(
+    document = task_role_policy(
         place.names,
         log_groups=place.session_groups,
         bucket=settings.bucket,
@@ -41,6 +41,7 @@ def wanted_policy(place: Place, bucket_key_arn: str = "") -> Document:
         key_arn=settings.key_arn,
         bucket_key_arn=bucket_key_arn,
     )
+    return by_alias(document, settings.key)
 
 
 def questions_of(document: Document, region: str) -> list[Question]:

@@ -330,6 +330,29 @@ def test_without_the_simulator_documents_are_compared(shop: Shop) -> None:
     lacks.undo()
 
 
+def test_an_alias_that_may_not_be_looked_up_opens_no_other_key(shop: Shop) -> None:
+    cluster, name = shop.name(), shop.name()
+    kms = shop.aws("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName=f"alias/{cluster}", TargetKeyId=key)
+    settings = {"executeCommandConfiguration": {"kmsKeyId": f"alias/{cluster}"}}
+    shop.service(
+        cluster,
+        name,
+        shop.define(name, shop.role(f"{name}-task", CHANNEL)),
+        settings={"configuration": settings},
+    )
+    client = shop.client(shop.user(["kms:DescribeKey"]))
+    plan = client.enable_exec(f"{cluster}/{name}")
+    statement = plan.documents["task role"]["Statement"][-1]
+    assert statement["Resource"].endswith(":key/*")
+    aliases = {"kms:ResourceAliases": f"alias/{cluster}"}
+    assert statement["Condition"] == {"ForAnyValue:StringEquals": aliases}
+    with pytest.raises(ProvisionError, match="could not be looked at") as caught:
+        client.enable_exec(f"{cluster}/{name}", kms_key="alias/other")
+    assert "kms:DescribeKey" in caught.value.cure
+
+
 def test_a_permission_that_is_missing_stops_it_and_it_goes_on(shop: Shop) -> None:
     cluster, name = shop.name(), shop.name()
     shop.service(cluster, name, shop.define(name, shop.role(f"{name}-task")))
