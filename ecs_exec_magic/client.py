@@ -24,10 +24,14 @@ from .aws.api import AwsApi, end_threads
 from .aws.plan.choices import account_choices
 from .aws.plan.options import FARGATE_SIZES, AccountChoices, PlanOptions, Subnet, Vpc
 from .aws.plan.steps import Step, StepEvent
+from .aws.policies import KINDS, Kind, draft, questions, subject_of
+from .aws.simulation import principal_named, simulate
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
+from .enabling import Enabling, enable_options
 from .fleet import Fleet, FleetResult
 from .plan import Plan, options_of
+from .policies import PolicyDocument, Simulation
 from .portal import bridge_named, portal
 from .runner import Method, settle
 from .running import RunningCommand
@@ -42,19 +46,24 @@ if TYPE_CHECKING:
 
     import boto3
 
+    from .aws.enabling.options import Logging
     from .journal import Journal
 
 __all__ = [
     "FARGATE_SIZES",
+    "POLICY_KINDS",
     "AccountChoices",
     "Audit",
     "AuditEntry",
     "Client",
+    "Enabling",
     "FleetResult",
     "OutputStream",
     "Plan",
     "PlanOptions",
+    "PolicyDocument",
     "RunningCommand",
+    "Simulation",
     "Step",
     "StepEvent",
     "Subnet",
@@ -67,6 +76,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+POLICY_KINDS = KINDS
+"""The policies that :meth:`Client.policy` writes."""
 
 _open: weakref.WeakSet[Client] = weakref.WeakSet()
 
@@ -402,6 +414,118 @@ class Client:
         """
         plan = Plan(self._api, self._bridge, options_of(name, options), state)
         return plan.refresh() if look else plan
+
+    def enable_exec(
+        self,
+        address: str,
+        *,
+        logging: Logging | None = None,
+        log_group: str | None = None,
+        bucket: str | None = None,
+        prefix: str | None = None,
+        encrypt_logs: bool = False,
+        kms_key: str | None = None,
+        task_role: str | None = None,
+        state: str | os.PathLike[str] | None = None,
+        look: bool = True,
+    ) -> Enabling:
+        """Describe what is missing for exec in a service that is there.
+
+        It only looks: ``apply()`` adds the policy that the task role lacks, changes the cluster
+        where that is asked for, switches exec on and waits for the agents of new tasks; ``undo()``
+        puts back what was before. What is None stays as it is.
+
+        Args:
+            address: ``CLUSTER/SERVICE``.
+            logging: of the cluster's sessions: ``none``, ``default`` or ``override``.
+            log_group, bucket, prefix: of what there is, with ``override``.
+            encrypt_logs: the log group and the bucket must be encrypted.
+            kms_key: id, ARN or alias of a key that there is, for the data channel; empty: none.
+            task_role: a role that there is, for a task definition that names none; None: one is
+                made.
+            state: a file that remembers what was changed; the tags of things decide in any case.
+            look: False calls nothing and leaves it without steps, as ``undo`` needs none.
+
+        Raises:
+            InvalidRequest: options do not go together, or a task without a service is meant: exec
+                cannot be switched on after its start.
+            TargetNotFound: there is no such cluster or service.
+            ProvisionError: something may not be looked at.
+        """
+        given = {
+            "logging": logging,
+            "log_group": log_group,
+            "bucket": bucket,
+            "prefix": prefix,
+            "encrypt_logs": encrypt_logs,
+            "kms_key": kms_key,
+            "task_role": task_role,
+        }
+        options = enable_options(self._api, address, given)
+        plan = Enabling(self._api, self._bridge, options, state)
+        return plan.refresh() if look else plan
+
+    # -- who may do what -------------------------------------------------------------------------
+
+    def policy(
+        self,
+        kind: Kind,
+        target: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        container: str | None = None,
+    ) -> PolicyDocument:
+        """Write the least policy for a cluster as it is set now; puts it nowhere.
+
+        Args:
+            kind: ``operator`` for people who run commands, ``task-role`` for the role of tasks,
+                ``deny-start-session`` to leave no way around ``ecs:ExecuteCommand``.
+            target: ``CLUSTER[/SERVICE[:CONTAINER]]``.
+            tags: operators get only into tasks that have all of these.
+            container: and only into this one.
+
+        Raises:
+            InvalidRequest: there is no such kind, or it takes no tags or container.
+            TargetNotFound: there is no such cluster.
+        """
+
+        async def written() -> PolicyDocument:
+            subject = await subject_of(self._api, target, tags=tags, container=container)
+            return PolicyDocument(draft(kind, subject), target)
+
+        return self._call(written())
+
+    def simulate(
+        self,
+        principal: str,
+        target: str,
+        *,
+        kind: Kind = "operator",
+        container: str | None = None,
+    ) -> Simulation:
+        """Ask IAM what somebody can do there, and why not.
+
+        Args:
+            principal: ``me``, ``user/NAME``, ``role/NAME``, ``group/NAME``, a name or an ARN.
+            target: ``CLUSTER[/SERVICE[:CONTAINER]]``; with a service that runs its task, its tags
+                and its containers are asked for.
+            kind: which policy's actions; see :meth:`policy`.
+
+        Raises:
+            AccessDenied: the caller may not ask (``iam:SimulatePrincipalPolicy``).
+            InvalidRequest: the principal cannot be simulated.
+            TargetNotFound: there is no such principal or cluster.
+        """
+
+        async def asked() -> Simulation:
+            subject, arn = await asyncio.gather(
+                subject_of(self._api, target, container=container),
+                principal_named(self._api, principal),
+            )
+            verdicts = await simulate(self._api, arn, questions(kind, subject))
+            return Simulation(verdicts, arn, target, kind)
+
+        return self._call(asked())
 
     def choices(self) -> AccountChoices:
         """What the account has that a plan can use.

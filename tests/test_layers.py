@@ -45,11 +45,14 @@ BELOW: dict[str, set[str]] = {
     "target": BASE
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
-    "plan": BASE | {"aws", "plan_views", "portal"},
     "audit": BASE | {"aws", "remote", "journal"},
+    "carrying": BASE | {"aws", "portal"},
+    "plan": BASE | {"aws", "carrying", "plan_views", "portal"},
+    "enabling": BASE | {"aws", "carrying", "plan_views", "portal"},
+    "policies": BASE | {"aws"},  # its drafts and verdicts, for types only
     "client": BASE
-    | {"audit", "aws", "journal", "portal", "runner", "running", "stream", "fleet", "plan"}
-    | {"target"},
+    | {"audit", "aws", "enabling", "fleet", "journal", "plan", "policies", "portal", "runner"}
+    | {"running", "stream", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -70,8 +73,11 @@ FOREIGN: dict[str, set[str]] = {
     "target": {"IPython", "ipywidgets", "picows"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
     "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "carrying": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "audit": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "enabling": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "policies": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
@@ -183,12 +189,13 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.interactive import EcsTerminal
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.picking import EcsPick
+    from ecs_exec_magic.notebook.policies import EcsPolicy
     from ecs_exec_magic.notebook.provision import EcsProvision
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsAudit, EcsPick, EcsProvision, EcsTerminal)
+    classes += (EcsAudit, EcsPick, EcsPolicy, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

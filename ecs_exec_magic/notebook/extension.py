@@ -30,6 +30,7 @@ def load(shell: InteractiveShell) -> None:
     from .interactive import EcsTerminal
     from .magics import EcsExec
     from .picking import EcsPick
+    from .policies import EcsPolicy
     from .provision import EcsProvision
     from .sandbox import EcsSandbox
     from .settings import project_settings
@@ -40,8 +41,10 @@ def load(shell: InteractiveShell) -> None:
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal, EcsProvision, EcsAudit)
-    others = [each(shell, space) for each in kinds]
+    finding = (EcsFind, EcsTasks, EcsPick)
+    running = (EcsJobs, EcsHistory, EcsTerminal)
+    account = (EcsProvision, EcsPolicy, EcsAudit)
+    others = [each(shell, space) for each in (*finding, *running, *account)]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 
 

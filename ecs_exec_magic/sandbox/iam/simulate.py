@@ -25,6 +25,7 @@ __all__ = ["SimulateService"]
 _ENTITY = re.compile(r"arn:[a-z-]+:iam::\d{12}:(user|group|role)/(?:.*/)?([^/]+)")
 _ACTION = re.compile(r"[0-9A-Za-z-]+:[0-9A-Za-z*_.-]+")
 _PAGE = 1000
+_APART = ("iam:passrole", "sts:assumerole")  # not to be asked together with other actions
 _WEIGHT = ("implicitDeny", "allowed", "explicitDeny")
 
 
@@ -109,6 +110,7 @@ def _simulate(
     for action in actions:
         if not _ACTION.fullmatch(action):
             raise ApiError("InvalidInput", f"Invalid action name: {action}")
+    _check_together(actions)
     resources = list(dict.fromkeys(given.get("ResourceArns") or ["*"]))
     start, size = _place(given), given.get("MaxItems") or _PAGE
     results = [
@@ -126,6 +128,18 @@ def _simulate(
     if more:
         answer["Marker"] = base64.b64encode(str(start + size).encode()).decode()
     return answer
+
+
+def _check_together(actions: Sequence[str]) -> None:
+    kinds: dict[str, list[str]] = {}
+    for action in actions:
+        kinds.setdefault(action.lower() if action.lower() in _APART else "", []).append(action)
+    if len(kinds) > 1:
+        shown = " and ".join(f"[{','.join(some)}]" for some in kinds.values())
+        raise ApiError(
+            "InvalidInput",
+            f"Invalid Input Actions: {shown} require different authorization information.",
+        )
 
 
 def _place(given: Mapping[str, Any]) -> int:
@@ -159,12 +173,17 @@ def _result(action: str, verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
                 "EvalResourceDecision": verdict.decision,
                 "MatchedStatements": _matched(verdict),
                 "MissingContextValues": list(verdict.missing),
+                **_boundary(verdict),
             }
             for resource, verdict in verdicts.items()
         ]
-    if whole.boundary:
-        result["PermissionsBoundaryDecisionDetail"] = {"AllowedByPermissionsBoundary": False}
-    return result
+    return {**result, **_boundary(whole)}
+
+
+def _boundary(verdict: Verdict) -> dict[str, Any]:
+    if not verdict.limited:
+        return {}
+    return {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False}}
 
 
 def _matched(verdict: Verdict) -> list[dict[str, str]]:

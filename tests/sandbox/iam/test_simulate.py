@@ -151,6 +151,24 @@ async def test_policies_that_are_given(account: MotoAccount, simulator: Simulate
     assert more["EvaluationResults"][0]["EvalDecision"] == "allowed"
 
 
+async def test_a_boundary_stands_with_each_resource(
+    account: MotoAccount, simulator: SimulateService
+) -> None:
+    boundary = account.client("iam").create_policy(
+        PolicyName="limit", PolicyDocument=document(allow("ecs:*", CLUSTER))
+    )["Policy"]["Arn"]
+    role = account.role("held", allow("ecs:*"), PermissionsBoundary=boundary)
+    answer = await principal(
+        simulator, role, "ecs:X", ResourceArns=[CLUSTER, CLUSTER.replace("demo", "other")]
+    )
+    inside, outside = answer["EvaluationResults"][0]["ResourceSpecificResults"]
+    assert "PermissionsBoundaryDecisionDetail" not in inside
+    refused = {"AllowedByPermissionsBoundary": False}
+    nothing = await principal(simulator, role, "s3:X")  # nobody allows it, the boundary neither
+    assert nothing["EvaluationResults"][0]["PermissionsBoundaryDecisionDetail"] == refused
+    assert outside["PermissionsBoundaryDecisionDetail"] == refused
+
+
 async def test_pages(simulator: SimulateService) -> None:
     actions = [f"ecs:Action{number}" for number in range(5)]
     policies = [document(allow("*"))]
@@ -181,6 +199,8 @@ async def test_the_sandboxs_own_user(account: MotoAccount, simulator: SimulateSe
         ({"PolicySourceArn": "arn:aws:sts::ACCOUNT:assumed-role/a/b"}, "InvalidInput",
          "does not clearly define entity type and name."),
         ({"ActionNames": ["RunTask"]}, "InvalidInput", "RunTask"),
+        ({"ActionNames": ["ecs:X", "iam:PassRole", "ecs:Y"]}, "InvalidInput",
+         "[ecs:X,ecs:Y] and [iam:PassRole] require different authorization information."),
         ({"Marker": "!"}, "InvalidInput", "Marker"),
         ({"PolicyInputList": ["{"]}, "InvalidInput", "PolicyInputList.1"),
     ],
