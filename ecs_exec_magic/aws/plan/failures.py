@@ -26,6 +26,12 @@ _CURES = {
     "LimitExceededException": "delete what is not used, or have the quota raised",
     "ResourceLimitExceeded": "delete what is not used, or have the quota raised",
     "SecurityGroupLimitExceeded": "delete security groups, or have the quota of the VPC raised",
+    "InstanceLimitExceeded": "terminate instances that are not used, or have the quota raised",
+    "VcpuLimitExceeded": "terminate instances that are not used, or have the quota of vCPUs raised",
+    "InsufficientInstanceCapacity": "try again later, or name subnets in another zone, or another "
+    "instance type",
+    "Unsupported": "this zone does not have this instance type: name subnets in another zone",
+    "ParameterNotFound": "the region has no such ECS-optimised image: choose another instance type",
     "DependencyViolation": "something else still uses it: take it out there first",
     "ClusterContainsTasksException": "tasks that this plan did not start run in the cluster: stop "
     "them first",
