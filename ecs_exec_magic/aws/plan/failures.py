@@ -41,6 +41,7 @@ _CURES = {
     "DeleteConflict": "take the role out of what else uses it first",
     "BucketNotEmpty": "something was written to it in this moment: destroy again",
 }
+_TOLD = 4  # resources whose differences an error tells
 _WORDS = {"create": "made", "update": "changed", "keep": "looked at", "delete": "removed"}
 
 
@@ -72,11 +73,18 @@ def conflicts(steps: Sequence[Step]) -> ProvisionError | None:
         return None
     first = found[0]
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    causes = ["; ".join([step.why, *step.difference]) for step in found[:_TOLD]]
+    if more:
+        named = zip(found, causes, strict=False)
+        causes = [f"{step.kind} {step.name}: {cause}" for step, cause in named]
+    if len(found) > _TOLD:
+        causes.append(f"and {len(found) - _TOLD} more")
     return ProvisionError(
         f"nothing was touched: {first.kind} {first.name}{more} cannot be used",
-        cause="; ".join([first.why, *first.difference]),
-        cure="choose another name, or settings that fit; .steps has all differences",
+        cause=". ".join(causes),
+        cure="choose another name, or settings that fit",
         step=first,
+        steps=tuple(steps),
     )
 
 
