@@ -24,6 +24,7 @@ _COLOURS = {
     "delete": "bad",
     "conflict": "bad",
 }
+_FIT = 3  # differences that a table's text has room for in any case
 _COLUMNS = (
     Column("action"),
     Column("what"),
@@ -60,11 +61,15 @@ class PlanView:
         documents: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self._table = steps_table(steps, caption)
+        self._long = [step for step in steps if len(step.difference) > _FIT]
         self._costs = tuple(costs)
         self._documents = dict(documents)
 
     def __str__(self) -> str:
         lines = [self._table.text()]
+        for step in self._long:  # a table's text cuts them
+            lines += ["", f"All differences of {step.kind} {step.name}:"]
+            lines += [f"  - {each}" for each in step.difference]
         if self._costs:
             lines += ["", "What costs money:", *(f"  - {each}" for each in self._costs)]
         if self._documents:

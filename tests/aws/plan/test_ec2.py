@@ -11,6 +11,7 @@ import pytest
 import ecs_exec_magic as ecs
 from ecs_exec_magic.aws.plan.instances import user_data
 from ecs_exec_magic.aws.plan.names import TAG
+from ecs_exec_magic.client import StepEvent
 
 from .conftest import World
 
@@ -199,6 +200,30 @@ def test_tasks_that_find_no_room(world: World, name: str) -> None:
     assert "RESOURCE:MEMORY" in caught.value.cause
     assert "bigger instance type" in caught.value.cure
     world.client().plan(name, service=False, memory=512, **EC2).apply()
+
+
+def test_an_instance_whose_role_lets_it_nothing_is_waited_for_and_told(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody has taken its policy away: the practice cluster asks IAM, as AWS does."""
+    iam, role = world.aws("iam"), f"{name}-{world.region}-instance"
+    plan = world.client().plan(name, **EC2)
+
+    def progress(event: StepEvent) -> None:
+        if (event.step.kind, event.state) == ("instance profile", "done"):
+            iam.delete_role_policy(RoleName=role, PolicyName="ecs-exec")
+
+    monkeypatch.setattr("ecs_exec_magic.aws.plan.instances._LIMIT", 0.5)
+    with pytest.raises(ecs.ProvisionError, match="has not joined the cluster after") as caught:
+        plan.apply(progress)
+    assert "its ECS agent has not joined the cluster yet" in caught.value.cause
+    assert "get-console-output" in caught.value.cure
+    # The policy is there again, but the agent of the practice cluster tries only when it boots.
+    monkeypatch.undo()
+    (instance,) = instances(world, name)
+    world.aws("ec2").stop_instances(InstanceIds=[instance["InstanceId"]])
+    plan.apply()
+    assert len(instances(world, name)) == 1
 
 
 def test_user_data_is_a_script() -> None:
