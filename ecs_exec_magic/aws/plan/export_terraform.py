@@ -266,6 +266,7 @@ def _instance(part: Instance, draft: Draft) -> Block:
     needs = [
         *(["aws_ecs_cluster.this"] if draft.has("cluster") else []),
         *(["aws_iam_role_policy.instance"] if draft.has("instance role") else []),
+        *_way_out(draft),
     ]
     tags = [tags_of(each["Tags"]) for each in request["TagSpecifications"]]
     metadata = {
@@ -338,9 +339,15 @@ def _service(part: Service, draft: Draft) -> Block:
         label for kind, label in _ROLES.items() if kind != "instance role" and draft.has(kind)
     ]
     needs = [f"aws_iam_role_policy.{label}" for label in policies]
-    needs += ["aws_instance.this"] if draft.has("EC2 instance") else []
+    needs += ["aws_instance.this"] if draft.has("EC2 instance") else _way_out(draft)
     body["depends_on"] = [Expression(each) for each in needs]
     return _resource("ecs_service", "this", body)
+
+
+def _way_out(draft: Draft) -> list[str]:
+    """What has to be there before something in the security group can reach AWS."""
+    own = draft.has("security group")
+    return ["aws_vpc_security_group_egress_rule.this"] if own else []
 
 
 def _written(value: Any, draft: Draft) -> Any:

@@ -80,6 +80,19 @@ def test_everything_that_is_referred_to_is_there() -> None:
         assert len(re.findall(r"^(?:resource|data) ", text, re.M)) == len(declared)
 
 
+def test_nothing_starts_before_it_has_a_way_out() -> None:
+    """Terraform takes away what AWS lets out of a new security group."""
+    for options, foreign in combinations():
+        text = terraform(draft(options, foreign))
+        blocks = dict(re.findall(r'^resource "(aws_\w+)" "this" \{\n(.*?)^\}', text, re.M | re.S))
+        if "aws_security_group" not in blocks:
+            continue
+        runs = blocks.get("aws_instance") or blocks.get("aws_ecs_service", "")
+        if runs:
+            needs = re.findall(r"^  depends_on += (\[.*?^  \]|.*)$", runs, re.M | re.S)
+            assert "aws_vpc_security_group_egress_rule.this" in needs[0], (options, foreign)
+
+
 def test_what_is_somebody_elses_is_named_and_not_declared() -> None:
     for options, foreign in combinations():
         template = cloudformation(draft(options, foreign))
