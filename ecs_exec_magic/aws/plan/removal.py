@@ -41,6 +41,7 @@ _WINDOW = 7  # days until a key is deleted: the fewest that KMS knows
 _GONE = (
     "ClusterNotFoundException",
     "InvalidGroup.NotFound",
+    "InvalidInstanceID.NotFound",
     "NoSuchBucket",
     "NoSuchEntity",
     "NoSuchEntityException",
