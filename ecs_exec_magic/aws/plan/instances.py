@@ -1,7 +1,6 @@
-"""The EC2 instance that a plan's tasks run on, and how it joins and leaves the cluster.
+"""The EC2 instance that a plan's tasks run on, and how it joins the cluster.
 
-Knows EC2's instances, IAM's instance profiles and ECS's container instances. Never knows tasks but
-as what has to be gone before an instance goes.
+Knows EC2's instances, IAM's instance profiles and ECS's container instances. Never knows tasks.
 
 One instance, and no Auto Scaling group: a plan is for one service to exec into, whoever needs more
 has a cluster with instances already (``instance_type=None``), and nothing is to come back behind a
@@ -30,10 +29,9 @@ __all__ = [
     "Joined",
     "Profile",
     "image_parameter",
+    "members_of",
     "own_instances",
-    "profile_tags",
-    "remove_instance",
-    "remove_profile",
+    "set_status",
     "state_of",
     "user_data",
 ]
@@ -41,7 +39,7 @@ __all__ = [
 _MISSING = ("NoSuchEntity", "NoSuchEntityException")
 _GONE = ("shutting-down", "terminated")
 _NO_TYPE = ("InvalidInstanceType", "InvalidParameterValue")
-_LIMIT = 900.0  # seconds that an instance may take to boot and join, or to go
+_LIMIT = 900.0  # seconds that an instance may take to boot and join
 _AT_ONCE = 100  # container instances that one call describes
 
 
@@ -56,7 +54,7 @@ def user_data(cluster: str) -> str:
     return f"#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\n"
 
 
-async def _members(api: AwsApi, cluster: str) -> list[dict[str, Any]]:
+async def members_of(api: AwsApi, cluster: str) -> list[dict[str, Any]]:
     """The container instances of a cluster that may take tasks, now or once they are connected."""
     listed = await if_there(
         api.pages("ecs", "list_container_instances", "containerInstanceArns", cluster=cluster),
@@ -76,6 +74,17 @@ async def _members(api: AwsApi, cluster: str) -> list[dict[str, Any]]:
     )
     found = [each for answer in answers for each in answer.get("containerInstances", ())]
     return [each for each in found if each.get("status") != "INACTIVE"]
+
+
+async def set_status(site: Site, arn: str, status: str) -> None:
+    """Have a container instance take tasks (``ACTIVE``) or not (``DRAINING``)."""
+    await site.api.call(
+        "ecs",
+        "update_container_instances_state",
+        cluster=site.options.name,
+        containerInstances=[arn],
+        status=status,
+    )
 
 
 async def own_instances(site: Site) -> list[dict[str, Any]]:
@@ -109,7 +118,7 @@ class Joined(Part):
         return self.site.options.name
 
     async def look(self) -> None:
-        members = await _members(self.site.api, self.name)
+        members = await members_of(self.site.api, self.name)
         ready = [e for e in members if e.get("status") == "ACTIVE" and e.get("agentConnected")]
         self._count, self.there = len(ready), bool(ready)
 
@@ -209,7 +218,7 @@ class Instance(Part):
         api = self.site.api
         instances, members, types = await asyncio.gather(
             own_instances(self.site),
-            _members(api, self.site.options.name),
+            members_of(api, self.site.options.name),
             if_there(
                 api.call(
                     "ec2",
@@ -321,7 +330,7 @@ class Instance(Part):
         api, cluster, id_ = self.site.api, self.site.options.name, self._found["InstanceId"]
         said = ""
         for seconds in beats(_LIMIT):
-            members = await _members(api, cluster)
+            members = await members_of(api, cluster)
             if self._is_member(members):
                 self._joined = True
                 return
@@ -354,83 +363,5 @@ class Instance(Part):
         for each in members:
             if each.get("ec2InstanceId") == self._found["InstanceId"]:
                 if each.get("status") == "DRAINING":
-                    await _set_status(self.site, each["containerInstanceArn"], "ACTIVE")
+                    await set_status(self.site, each["containerInstanceArn"], "ACTIVE")
                 return
-
-
-# -- removing ------------------------------------------------------------------------------------
-
-
-async def _set_status(site: Site, arn: str, status: str) -> None:
-    await site.api.call(
-        "ecs",
-        "update_container_instances_state",
-        cluster=site.options.name,
-        containerInstances=[arn],
-        status=status,
-    )
-
-
-async def remove_instance(site: Site, id_: str, say: Say) -> None:
-    """Drain an instance, take it out of the cluster and terminate it, waiting for each.
-
-    Nothing is forced: what others run on it ends it with a timeout, and stays.
-    """
-    api, cluster = site.api, site.options.name
-    for seconds in beats(_LIMIT):
-        members = await _members(api, cluster)
-        member = next((each for each in members if each.get("ec2InstanceId") == id_), None)
-        if member is None:
-            break
-        if member.get("status") == "ACTIVE":
-            await _set_status(site, member["containerInstanceArn"], "DRAINING")
-        busy = member.get("runningTasksCount", 0) + member.get("pendingTasksCount", 0)
-        if not busy:
-            await api.call(
-                "ecs",
-                "deregister_container_instance",
-                cluster=cluster,
-                containerInstance=member["containerInstanceArn"],
-            )
-            break
-        await say(f"{busy} tasks still run on it")
-        await site.pause.sleep(seconds)
-    else:
-        raise ProvisionError(
-            f"tasks still run on instance {id_} after {_LIMIT / 60:.0f} minutes",
-            cure="stop what this plan has not started; destroy again",
-        )
-    await api.call("ec2", "terminate_instances", InstanceIds=[id_])
-    for seconds in beats(_LIMIT):
-        own = await own_instances(site)
-        now = next((each for each in own if each["InstanceId"] == id_), None)
-        if now is None or state_of(now) == "terminated":
-            return
-        await say(f"instance {id_} is {state_of(now)}")
-        await site.pause.sleep(seconds)
-    raise ProvisionError(
-        f"instance {id_} has not ended after {_LIMIT / 60:.0f} minutes",
-        cure="look at it in the console; destroy again",
-    )
-
-
-async def profile_tags(site: Site) -> dict[str, str] | None:
-    """The tags of the plan's instance profile; None when there is none."""
-    name = site.names.instance_role
-    call = site.api.call("iam", "get_instance_profile", _about=name, InstanceProfileName=name)
-    answer = await if_there(call, *_MISSING)
-    return None if answer is None else tags_of(answer["InstanceProfile"].get("Tags"))
-
-
-async def remove_profile(site: Site) -> None:
-    """Take the role out of the plan's instance profile, and delete it."""
-    api, name = site.api, site.names.instance_role
-    answer = await api.call("iam", "get_instance_profile", InstanceProfileName=name)
-    for role in answer["InstanceProfile"].get("Roles", ()):
-        await api.call(
-            "iam",
-            "remove_role_from_instance_profile",
-            InstanceProfileName=name,
-            RoleName=role["RoleName"],
-        )
-    await api.call("iam", "delete_instance_profile", InstanceProfileName=name)

@@ -20,7 +20,8 @@ from .buckets import delete_bucket, is_filled, own_buckets
 from .building import saying
 from .cluster import read_cluster
 from .failures import not_empty, step_failed
-from .instances import own_instances, profile_tags, remove_instance, remove_profile, state_of
+from .instance_removal import profile_tags, remove_instance, remove_profile
+from .instances import own_instances, state_of
 from .keys import describe, key_tags, loose_keys
 from .launch import own_tasks, read_service
 from .names import BUCKET_TAG, TAG

@@ -134,7 +134,7 @@ def test_what_runs_on_it_and_is_not_ours_keeps_it(
     plan = world.client().plan(name, port=None, memory=256, **EC2)
     plan.apply()
     (other,) = aws.run_task(cluster=name, taskDefinition=name, launchType="EC2")["tasks"]
-    monkeypatch.setattr("ecs_exec_magic.aws.plan.instances._LIMIT", 0.3)
+    monkeypatch.setattr("ecs_exec_magic.aws.plan.instance_removal._LIMIT", 0.3)
     with pytest.raises(ecs.ProvisionError, match="tasks still run on instance") as caught:
         plan.destroy()
     assert "destroy again" in caught.value.cure
