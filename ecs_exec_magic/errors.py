@@ -254,11 +254,15 @@ class ProvisionError(EcsExecError):
 
     Attributes:
         step: of the plan, with its ``kind`` and ``name``; None where there is none.
+        steps: of a plan that cannot be applied: all of them, as they were found; else empty.
     """
 
-    def __init__(self, message: str = "", *, step: Any = None, **rest: Any) -> None:
+    def __init__(
+        self, message: str = "", *, step: Any = None, steps: tuple[Any, ...] = (), **rest: Any
+    ) -> None:
         super().__init__(message, **rest)
         self.step = step
+        self.steps = steps
 
 
 class Interrupted(KeyboardInterrupt):

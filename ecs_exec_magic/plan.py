@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from .aws.api import AwsApi
     from .aws.plan.building import Tell
+    from .aws.plan.export_draft import Draft
     from .aws.plan.part import Pause
     from .portal import Bridge
 
@@ -113,6 +114,38 @@ class Plan(Carried):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return self.show()._repr_mimebundle_()
+
+    def cloudformation(self) -> str:
+        """The same as a CloudFormation template in YAML, for a stack to own; it only looks.
+
+        What is there already and not the plan's own is named, and not declared. The tag by which
+        a plan knows what it has made is left out: what a stack makes, no notebook removes.
+
+        Raises:
+            ProvisionError: something is there with other settings, or may not be looked at.
+        """
+        from .aws.plan.export_cloudformation import cloudformation
+
+        return cloudformation(self._draft("CloudFormation"))
+
+    def terraform(self) -> str:
+        """The same as a Terraform configuration in HCL, as for :meth:`cloudformation`.
+
+        It is one file, for the AWS provider from version 5 on.
+        """
+        from .aws.plan.export_terraform import terraform
+
+        return terraform(self._draft("Terraform"))
+
+    def _draft(self, tool: str) -> Draft:
+        from .aws.plan.export_draft import draft_of
+
+        async def look() -> Draft:
+            site = await site_of(self._api, self.options)
+            await looked_at(site)
+            return draft_of(site, tool)
+
+        return self._bridge.call(look())
 
     def leftovers(self) -> tuple[Step, ...]:
         """What :meth:`destroy` would remove now, in its order."""

@@ -24,6 +24,7 @@ _COLOURS = {
     "delete": "bad",
     "conflict": "bad",
 }
+_FIT = 3  # differences that a table's text has room for in any case
 _COLUMNS = (
     Column("action"),
     Column("what"),
@@ -61,6 +62,7 @@ class PlanView:
         warnings: Sequence[str] = (),
     ) -> None:
         self._table = steps_table(steps, caption)
+        self._long = [step for step in steps if len(step.difference) > _FIT]
         self._costs = tuple(costs)
         self._documents = dict(documents)
         self._warnings = tuple(warnings)
@@ -69,6 +71,9 @@ class PlanView:
         lines = [self._table.text()]
         if self._warnings:
             lines += ["", "To know before:", *(f"  - {each}" for each in self._warnings)]
+        for step in self._long:  # a table's text cuts them
+            lines += ["", f"All differences of {step.kind} {step.name}:"]
+            lines += [f"  - {each}" for each in step.difference]
         if self._costs:
             lines += ["", "What costs money:", *(f"  - {each}" for each in self._costs)]
         if self._documents:

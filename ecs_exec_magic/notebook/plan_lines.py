@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from ..client import PlanOptions
 
-__all__ = ["CLEANUP_LINE", "PROVISION_LINE", "enabling_options", "given_options", "provision_line"]
+__all__ = [
+    "CLEANUP_LINE",
+    "EXPORTS",
+    "PROVISION_LINE",
+    "enabling_options",
+    "given_options",
+    "provision_line",
+]
 
 _NONE = "none"
 _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
@@ -65,6 +72,17 @@ def _tags(text: str) -> dict[str, str]:
     return tags
 
 
+def _export(text: str) -> str:
+    if text.lower() not in EXPORTS:
+        raise ValueError(f"{text!r} is none of {', '.join(EXPORTS)}")
+    return text.lower()
+
+
+def _instance_type(text: str) -> str:
+    """A type, or the word for none: None would mean that the option was not given."""
+    return text.lower()
+
+
 def _launch_type(text: str) -> str:
     return text.upper()
 
@@ -86,8 +104,13 @@ _OF_PLAN = (
     ),
     _option("cpu", "CPU units of a task; 1024 are one vCPU; default: 256", "N", _number),
     _option("memory", "of a task, in MiB; default: 512", "N", _number),
-    _option("launch_type", "FARGATE, as yet the only one", "NAME", _launch_type),
-    _option("instance_type", "of instances, with another launch type", "NAME"),
+    _option("launch_type", "where tasks run; default: FARGATE", "FARGATE|EC2", _launch_type),
+    _option(
+        "instance_type",
+        "with EC2: of the instance that is made, default: t3.micro; none: the cluster has its own",
+        "NAME|none",
+        _instance_type,
+    ),
     _option("vpc", "where tasks run; default: the default VPC", "ID"),
     _option("subnets", "default: two that lead to AWS", "ID,ID", _names),
     _option("assign_public_ip", "default: where the subnets need it", "yes|no", _yes_or_no),
@@ -101,6 +124,9 @@ _OF_PLAN = (
     _option("task_role", "one that there is; default: it is made", "NAME"),
     _option("tags", "on everything that is made", "KEY=VALUE,…", _tags),
 )
+EXPORTS = {"cloudformation": "yaml", "terraform": "terraform"}
+"""What a plan can be written down for, and the language of that."""
+
 _YES_OPTION = Option(("-y", "--yes"), "yes", "do not ask")
 _STATE = Option(
     ("--state",), "state", "a file that remembers what was made; tags decide in any case", "PATH"
@@ -125,6 +151,14 @@ PROVISION_LINE = Command(
         Option(("--dry-run",), "dry_run", "show the plan, and make nothing"),
         _YES_OPTION,
         *_OF_PLAN,
+        Option(
+            ("--export",),
+            "export",
+            "make nothing, and show the plan as a template for another tool",
+            "cloudformation|terraform",
+            _export,
+        ),
+        Option(("--to",), "to", "with --export: the file to write it to", "FILE"),
         _STATE,
         *ACCOUNT,
     ),
@@ -165,8 +199,9 @@ CLEANUP_LINE = Command(
 def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """The options that a line gives, for ``client.plan``."""
     found = {each.dest: values[each.dest] for each in _OF_PLAN if values[each.dest] is not None}
-    if found.get("port") == _NONE:
-        found["port"] = None
+    for name in ("port", "instance_type"):
+        if found.get(name) == _NONE:
+            found[name] = None
     return found
 
 
@@ -204,7 +239,7 @@ def _text(field: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or value == "":
-        return _NONE if field in ("port", "log_group") else ""
+        return _NONE if field in ("port", "log_group", "instance_type") else ""
     if field == "tags":
         return ",".join(f"{key}={text}" for key, text in value.items())
     if field == "command":

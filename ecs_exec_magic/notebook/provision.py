@@ -12,7 +12,8 @@ from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_v
 
 from ..errors import Interrupted, InvalidRequest, ProvisionError
 from ..tables import Cell, Column, Row, Table, dot
-from .plan_lines import CLEANUP_LINE, PROVISION_LINE, enabling_options, given_options
+from .exporting import ExportView, write_export
+from .plan_lines import CLEANUP_LINE, EXPORTS, PROVISION_LINE, enabling_options, given_options
 from .progress import InPlace
 from .settings import CLIENT
 from .workspace import EcsMagics
@@ -51,6 +52,10 @@ class EcsProvision(EcsMagics):
         if not parsed.words:
             return self._form(parsed)
         name = _only(PROVISION_LINE, parsed)
+        if parsed["export"]:
+            return self._export(name, parsed)
+        if parsed["to"]:
+            raise PROVISION_LINE.error("--to needs --export")
         if not parsed["dry_run"]:
             self._refuse_unattended(parsed, f"make plan {name}")
         client, state = self._client(parsed), parsed["state"]
@@ -134,6 +139,17 @@ class EcsProvision(EcsMagics):
             "a form needs a notebook; %ecs_provision NAME --dry-run shows a plan, and "
             "%ecs_provision? lists its options\n"
         )
+        return None
+
+    def _export(self, name: str, parsed: Parsed) -> ExportView | None:
+        """The plan as a template: shown, or written to a file."""
+        kind = parsed["export"]
+        plan = self._client(parsed).plan(name, look=False, **given_options(parsed.values))
+        text: str = getattr(plan, kind)()
+        if not parsed["to"]:
+            return ExportView(text, EXPORTS[kind])
+        write_export(text, parsed["to"], name, replace=bool(parsed["yes"]))
+        sys.stdout.write(f"{parsed['to']} has plan {name} for {kind}; nothing was made\n")
         return None
 
     def _refuse_unattended(self, parsed: Parsed, what: str) -> None:

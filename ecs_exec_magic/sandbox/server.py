@@ -14,11 +14,13 @@ from .account import Account
 from .api import Api
 from .authority import Authority
 from .batch import BatchPlugin
+from .ecs.joining import InstancesThatJoin
 from .front import Received, from_a_page
 from .iam import Authorizer, Identities, SimulateService
 from .intercept import Listener, origin_form, refusal
 from .kms import KeyRules, Keys
 from .network import Network
+from .parameters import PublicParameters
 from .quirks import rules
 from .sessions import Gateway
 from .ssm import SsmService
@@ -110,6 +112,8 @@ class Server:
         self.world.on_stopped = self.gateway.task_stopped
         services = [
             *ecs.operations(self.world, self.gateway, self.stream_url),
+            InstancesThatJoin(self.world),
+            PublicParameters(),
             SsmService(self.world, self.gateway, self.stream_url, faults),
             StsService(),
             TrailService(self.trail),

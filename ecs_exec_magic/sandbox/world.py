@@ -152,6 +152,13 @@ class World:
         self._starts[task] = life
         life.add_done_callback(lambda _: self._starts.pop(task, None))
 
+    def live(self, life: Coroutine[Any, Any, None]) -> None:
+        """Let something go on by itself until the account ends."""
+        if self._closing:
+            life.close()
+        else:
+            self._live(life)
+
     def _live(self, life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(self._guard(life))
         self._lives.add(task)

@@ -104,8 +104,13 @@ class FakePlan:
         error, self._account.unready = self._account.unready, None
         if error is not None:  # before any step
             raise error
-        if any(step.action == "conflict" for step in self.steps):
-            raise ProvisionError("something is in the way", cure="choose another name")
+        now = FakePlan(self._account, self.options).steps
+        if any(step.action == "conflict" for step in now):
+            raise ProvisionError(
+                "nothing was touched: cluster web cannot be used",
+                cure="choose another name",
+                steps=now,
+            )
         self._take(self.steps, progress)
 
     @property

@@ -27,6 +27,8 @@ def entries(draw: Any) -> Entries:
         "public_address": st.sampled_from(["auto", "yes", "no"]),
         "logs": st.sampled_from([value for _, value in LOGS]),
         "service": st.booleans(),
+        "launch_type": st.sampled_from(["FARGATE", "EC2"]),
+        "instance_type": st.sampled_from(["", " ", "t3.micro", "big one"]),
         "encrypt_logs": st.booleans(),
         "bucket": st.one_of(st.just(""), texts),
         "subnets": st.lists(texts, max_size=3).map(tuple),
@@ -67,6 +69,16 @@ def test_either_a_problem_or_options_that_have_none(made: Entries) -> None:
     assert given_options(parsed.values) == made.given(), "the line means the same"
 
 
+def test_the_networks_fields_mean_nothing_on_instances_that_there_are() -> None:
+    made = Entries(name="web", launch_type="EC2", instance_type="", vpc="vpc-1", subnets=("s",))
+    assert made.given() == {"launch_type": "EC2", "instance_type": None}
+    assert not any(made.applies(name) for name in ("vpc", "subnets", "public_address"))
+    assert "instances" in summaries(made)["where"]
+    own = replace(made, instance_type=" t3.small ")
+    assert own.given()["instance_type"] == "t3.small"
+    assert own.given()["vpc"] == "vpc-1"
+
+
 @given(entries())
 def test_no_problem_at_a_field_that_is_not_shown(made: Entries) -> None:
     assert all(made.applies(name) for name in made.problems())
@@ -98,6 +110,8 @@ def test_tags_are_lines(tags: dict[str, str]) -> None:
         ({"count": ""}, "count", "a whole number"),
         ({"count": "-1"}, "count", "a whole number"),
         ({"count": "11", "service": False}, "count", "at most 10"),
+        ({"launch_type": "EC2", "instance_type": "big"}, "instance_type", "t3.micro"),
+        ({"launch_type": "EC2", "count": "2"}, "count", "port none"),
         ({"memory": 8192}, "memory", "512, 1024, 2048 MiB"),
         ({"logs": "bucket"}, "bucket", "a name is needed"),
         ({"logs": "both", "bucket": "A"}, "bucket", "lower-case"),

@@ -58,6 +58,12 @@ class FakePlan:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return self.show()._repr_mimebundle_()
 
+    def cloudformation(self) -> str:
+        return f"# Plan {self.options.name}\nResources:\n  Key: !Ref x\n"
+
+    def terraform(self) -> str:
+        return f'# Plan {self.options.name}\nx = "<y>"\n'
+
     def leftovers(self) -> tuple[Step, ...]:
         return self.made
 
@@ -299,6 +305,43 @@ def test_steps_are_replaced_in_place(shell: Any) -> None:
     assert re.search(r"create +exec agent", texts[3])
 
 
+# -- written down --------------------------------------------------------------------------------
+
+
+def test_an_export_is_shown_and_nothing_is_made(shell: Any, plans: Plans) -> None:
+    line = "%ecs_provision web --export terraform --launch-type ec2 --instance-type none"
+    _, view = run(shell, line)
+    assert plans.asked == [("web", {"look": False, "launch_type": "EC2", "instance_type": None})]
+    bundle = view._repr_mimebundle_()
+    assert bundle["text/plain"] == str(view) == '# Plan web\nx = "<y>"\n'
+    assert "&lt;y&gt;" in bundle["text/html"]
+    assert "<span" in bundle["text/html"]
+    _, view = run(shell, "%ecs_provision web --export CloudFormation")
+    assert "Resources:" in str(view)
+    assert plans.calls == []
+    assert target(shell) == ""
+
+
+def test_an_export_is_written(shell: Any, plans: Plans, tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    line = f"%ecs_provision web --export cloudformation --to {path}"
+    said, view = run(shell, line)
+    assert view is None
+    assert said == f"{path} has plan web for cloudformation; nothing was made\n"
+    assert path.read_text("utf-8").startswith("# Plan web\n")
+    run(shell, line)  # its own it writes again
+    path.write_text("something else")
+    with pytest.raises(errors.InvalidRequest, match="is no such export") as caught:
+        run(shell, line)
+    assert "--yes" in caught.value.cure
+    assert path.read_text("utf-8") == "something else"
+    run(shell, f"{line} --yes")
+    assert path.read_text("utf-8").startswith("# Plan web\n")
+    with pytest.raises(errors.InvalidRequest, match="cannot be written"):
+        run(shell, f"%ecs_provision web --export cloudformation --to {tmp_path}")
+    assert plans.calls == []
+
+
 # -- lines ---------------------------------------------------------------------------------------
 
 
@@ -309,6 +352,8 @@ def test_steps_are_replaced_in_place(shell: Any) -> None:
         ("--count 2", "a NAME is missing"),
         ("a --count x", "not a whole number"),
         ("a --service maybe", "not yes or no"),
+        ("a --export pulumi", "none of cloudformation, terraform"),
+        ("a --to x.tf", "--to needs --export"),
         ("a --tags x", "not KEY=VALUE"),
         ('a --command "\'"', "No closing quotation"),
     ],
@@ -336,6 +381,8 @@ TAGS = st.dictionaries(
         vpc=st.none() | NAMES,
         subnets=st.lists(NAMES, max_size=3).map(tuple),
         assign_public_ip=st.none() | st.booleans(),
+        launch_type=st.sampled_from(["FARGATE", "EC2"]),
+        instance_type=st.none() | st.sampled_from(["t3.micro", "m7i.large"]),
         service=st.booleans(),
         count=st.integers(1, 9),
         container=NAMES,

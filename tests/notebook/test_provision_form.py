@@ -308,6 +308,22 @@ def test_a_conflict_cannot_be_applied(form: Any, account: PlannedAccount) -> Non
     assert account.applied == 0
 
 
+def test_what_came_in_the_way_since_is_shown_as_it_is(form: Any, account: PlannedAccount) -> None:
+    """The account changes between the plan and Apply."""
+    planned(form)
+    account.conflicts = {"cluster"}
+    account.there.append(("task role", "web-task"))
+    form.actions.apply.click()
+    assert settled(form).phase == "failed"
+    assert states(form) == ["to make", "is there", "in the way", "to make"]
+    assert "Nothing was touched: 1 in the way, 2 to make, 1 there already" in form.text()
+    assert "logging: NONE" in form.preview.table.value
+    # Out of the way, Go on takes it up.
+    account.conflicts = set()
+    form.actions.apply.click()
+    assert settled(form).phase == "made"
+
+
 # -- applying ------------------------------------------------------------------------------------
 
 

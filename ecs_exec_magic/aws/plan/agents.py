@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import AgentNotConnected, ProvisionError, ServiceError
 from ..tasks import describe_tasks, list_task_arns
-from .launch import NO_CLUSTER, own_tasks, read_service
+from .launch import NO_CLUSTER, own_tasks, placing, read_service
 from .part import Part, Say, beats, if_there
 from .steps import Step
 
@@ -88,9 +88,11 @@ class Agents(Part):
         return []
 
     def step(self) -> Step:
-        if self.there:
-            return Step(self.kind, self.name, "keep", "runs in every task")
-        return super().step()
+        if not self.there:
+            return super().step()
+        if any(_replaces(part) for part in self.site.parts):
+            return Step(self.kind, self.name, "create", self.why())
+        return Step(self.kind, self.name, "keep", "runs in every task")
 
     async def _tasks(self) -> list[TaskInfo]:
         """The tasks that are to run."""
@@ -137,7 +139,7 @@ class Agents(Part):
         raise ProvisionError(
             f"the exec agents are not running after {LIMIT / 60:.0f} minutes",
             cause=said,
-            cure="apply again to go on waiting",
+            cure="; ".join(filter(None, [placing(said), "apply again to go on waiting"])),
         )
 
     def _ready(self, task: TaskInfo) -> bool:
@@ -172,6 +174,12 @@ class Agents(Part):
         found = await read_service(self.site.api, name, name)
         events = (found or {}).get("events") or ()
         return str(events[0].get("message", "")) if events else ""
+
+
+def _replaces(part: Part) -> bool:
+    """Whether a step of a plan has other tasks run than those that there are."""
+    starts = part.kind in ("task definition", "service", "task")
+    return starts and part.step().action in ("create", "update")
 
 
 def _failure(task: TaskInfo) -> ServiceError:

@@ -13,6 +13,7 @@ from ...errors import EcsExecError, ProvisionError
 from .agents import Agents
 from .cluster import Cluster, Definition
 from .failures import conflicts, step_failed
+from .instances import Instance, Joined, Profile
 from .keys import Key
 from .launch import Service, Tasks
 from .names import Names
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .options import PlanOptions
     from .part import Part
 
-__all__ = ["Tell", "apply", "carry_out", "looked_at", "saying", "site_of"]
+__all__ = ["Tell", "apply", "carry_out", "looked_at", "parts_of", "saying", "site_of"]
 
 Tell: TypeAlias = Callable[[StepEvent], Awaitable[None]]
 """Tells of an event; what comes next waits until it has been told."""
@@ -53,11 +54,12 @@ async def site_of(api: AwsApi, options: PlanOptions, pause: Pause | None = None)
     return Site(api, options, names, pause or Pause())
 
 
-def _parts(site: Site) -> list[Part]:
+def parts_of(site: Site) -> list[Part]:
     """The resources that the options ask for, in the order in which they are made."""
     options = site.options
     cluster = Cluster(site)
-    parts: list[Part] = [Network(site)]
+    joined = options.on_ec2 and not options.own_instance  # the network is the instances'
+    parts: list[Part] = [] if joined else [Network(site)]
     if options.kms_key is not None:
         parts.append(Key(site))
     parts.append(cluster)
@@ -65,7 +67,8 @@ def _parts(site: Site) -> list[Part]:
         parts.append(LogGroup(site))
     if site.bucket:
         parts.append(Bucket(site, cluster.intended_bucket, cluster.intend_bucket))
-    parts.append(SecurityGroup(site))
+    if not joined:
+        parts.append(SecurityGroup(site))
     for kind, given, needed in (
         ("execution role", options.execution_role, execution_policy(site) is not None),
         ("task role", options.task_role, True),
@@ -74,6 +77,10 @@ def _parts(site: Site) -> list[Part]:
             parts.append(GivenRole(site, kind))
         elif needed:
             parts.append(OwnRole(site, kind))
+    if joined:
+        parts.append(Joined(site))
+    elif options.own_instance:
+        parts += [OwnRole(site, "instance role"), Profile(site), Instance(site)]
     parts += [Definition(site), Service(site) if options.service else Tasks(site), Agents(site)]
     return parts
 
@@ -84,27 +91,20 @@ async def looked_at(site: Site) -> list[Step]:
     Raises:
         ProvisionError: something may not be looked at, with the permission that is missing.
     """
-    site.parts = _parts(site)
-    network, *others = site.parts
-    outcomes = await asyncio.gather(
-        _with_network(network, others), *map(_look, _outside(others)), return_exceptions=True
-    )
+    site.parts = parts_of(site)
+    inside: list[Part] = [part for part in site.parts if isinstance(part, (Network, SecurityGroup))]
+    others = [part for part in site.parts if part not in inside]
+    outcomes = await asyncio.gather(_in_turn(inside), *map(_look, others), return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
     return [part.step() for part in site.parts]
 
 
-def _outside(parts: list[Part]) -> list[Part]:
-    return [part for part in parts if not isinstance(part, SecurityGroup)]
-
-
-async def _with_network(network: Part, others: list[Part]) -> None:
+async def _in_turn(parts: list[Part]) -> None:
     """The security group is looked for in the VPC, which has to be known first."""
-    await _look(network)
-    for part in others:
-        if isinstance(part, SecurityGroup):
-            await _look(part)
+    for part in parts:
+        await _look(part)
 
 
 async def _look(part: Part) -> None:

@@ -83,16 +83,18 @@ class Cluster(Part):
             for line in difference(name, there.get(name), wanted.get(name))
         ]
 
+    def request(self) -> dict[str, Any]:
+        """What a new cluster is made with."""
+        return {
+            "clusterName": self.name,
+            "configuration": {"executeCommandConfiguration": self._wanted()},
+            "tags": tag_list(self.site.tags, "key", "value"),
+        }
+
     async def make(self, say: Say) -> None:
         api, configuration = self.site.api, {"executeCommandConfiguration": self._wanted()}
         if not self.there:
-            answer = await api.call(
-                "ecs",
-                "create_cluster",
-                clusterName=self.name,
-                configuration=configuration,
-                tags=tag_list(self.site.tags, "key", "value"),
-            )
+            answer = await api.call("ecs", "create_cluster", **self.request())
             self._arn = answer["cluster"]["clusterArn"]
             self.there = self.ours = True
             self._tags = self.site.tags
@@ -151,7 +153,7 @@ class Definition(Part):
         return f"{options.image}, {options.cpu} CPU units, {options.memory} MiB"
 
     def document(self) -> dict[str, Any]:
-        """What is registered."""
+        """What is registered, without tags."""
         site, options = self.site, self.site.options
         container: dict[str, Any] = {
             "name": options.container,
@@ -163,7 +165,10 @@ class Definition(Part):
         if options.command:
             container["command"] = list(options.command)
         if options.port is not None:
-            container["portMappings"] = [{"containerPort": options.port, "protocol": "tcp"}]
+            mapping: dict[str, Any] = {"containerPort": options.port, "protocol": "tcp"}
+            if options.on_ec2:  # the same port of the instance, so that it is known
+                mapping["hostPort"] = options.port
+            container["portMappings"] = [mapping]
         if site.log_group:
             container["logConfiguration"] = {
                 "logDriver": "awslogs",
@@ -175,8 +180,10 @@ class Definition(Part):
             }
         document = {
             "family": self.name,
-            "requiresCompatibilities": ["FARGATE"],
-            "networkMode": "awsvpc",
+            "requiresCompatibilities": [options.launch_type],
+            # On EC2 a network interface of a task's own gets no public address: it would need a
+            # NAT gateway or endpoints to reach AWS. With a bridge tasks use the instance's.
+            "networkMode": "bridge" if options.on_ec2 else "awsvpc",
             "cpu": str(options.cpu),
             "memory": str(options.memory),
             "taskRoleArn": site.task_role_arn,
@@ -185,6 +192,10 @@ class Definition(Part):
         if site.execution_role_arn:
             document["executionRoleArn"] = site.execution_role_arn
         return document
+
+    def request(self) -> dict[str, Any]:
+        """The same with its tags."""
+        return {**self.document(), "tags": tag_list(self.site.tags, "key", "value")}
 
     async def look(self) -> None:
         call = self.site.api.call(
@@ -213,10 +224,10 @@ class Definition(Part):
         if self.there and not self.differences():
             return
         site = self.site
-        document, tags = self.document(), tag_list(site.tags, "key", "value")
+        request = self.request()
         answer = await patiently(
             site,
-            lambda: site.api.call("ecs", "register_task_definition", tags=tags, **document),
+            lambda: site.api.call("ecs", "register_task_definition", **request),
             ("role",),
             say,
         )

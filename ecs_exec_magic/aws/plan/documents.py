@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .part import NEW, Site
-from .policies import key_policy, trust_policy
+from .policies import ec2_principal, instance_role_policy, key_policy, trust_policy
 from .roles import execution_policy, task_policy
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def documents_of(site: Site) -> Mapping[str, Mapping[str, Any]]:
     execution = execution_policy(site)
     if execution is not None:
         found["execution role"] = execution
+    if options.own_instance:
+        found["trust of the instance role"] = trust_policy(ec2_principal(site.names))
+        found["instance role"] = instance_role_policy(site.names)
     if options.kms_key == NEW:
         group = site.log_group if options.encrypt_logs else ""
         found["KMS key"] = key_policy(site.names, log_group=group)
@@ -38,8 +41,15 @@ def costs_of(options: PlanOptions) -> tuple[str, ...]:
     tasks = f"{options.count} task{'' if options.count == 1 else 's'}"
     each = f"{options.cpu / 1024:g} vCPU and {options.memory / 1024:g} GiB each"
     found = [f"{tasks} on Fargate, {each}: by the second, for as long as they run."]
-    if options.assign_public_ip is not False:
-        found.append("A public IPv4 address for each task in a public subnet: by the hour.")
+    if options.own_instance:
+        what = f"One EC2 instance, {options.instance_type}, and its volume"
+        found = [f"{what}: by the second, for as long as it runs, whether tasks do or not."]
+    elif options.on_ec2:
+        found = ["Nothing for the tasks themselves: they run on instances that there are."]
+    networked = options.own_instance or not options.on_ec2
+    if networked and options.assign_public_ip is not False:
+        what = "the instance" if options.on_ec2 else "each task"
+        found.append(f"A public IPv4 address for {what} in a public subnet: by the hour.")
     if options.log_group != "":
         found.append("CloudWatch Logs: by the gigabyte that comes in, and that is kept.")
     if options.logging == "override" and options.bucket:

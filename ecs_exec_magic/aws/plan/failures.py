@@ -26,6 +26,12 @@ _CURES = {
     "LimitExceededException": "delete what is not used, or have the quota raised",
     "ResourceLimitExceeded": "delete what is not used, or have the quota raised",
     "SecurityGroupLimitExceeded": "delete security groups, or have the quota of the VPC raised",
+    "InstanceLimitExceeded": "terminate instances that are not used, or have the quota raised",
+    "VcpuLimitExceeded": "terminate instances that are not used, or have the quota of vCPUs raised",
+    "InsufficientInstanceCapacity": "try again later, or name subnets in another zone, or another "
+    "instance type",
+    "Unsupported": "this zone does not have this instance type: name subnets in another zone",
+    "ParameterNotFound": "the region has no such ECS-optimised image: choose another instance type",
     "DependencyViolation": "something else still uses it: take it out there first",
     "ClusterContainsTasksException": "tasks that this plan did not start run in the cluster: stop "
     "them first",
@@ -35,6 +41,7 @@ _CURES = {
     "DeleteConflict": "take the role out of what else uses it first",
     "BucketNotEmpty": "something was written to it in this moment: destroy again",
 }
+_TOLD = 4  # resources whose differences an error tells
 _WORDS = {"create": "made", "update": "changed", "keep": "looked at", "delete": "removed"}
 
 
@@ -66,11 +73,18 @@ def conflicts(steps: Sequence[Step]) -> ProvisionError | None:
         return None
     first = found[0]
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    causes = ["; ".join([step.why, *step.difference]) for step in found[:_TOLD]]
+    if more:
+        named = zip(found, causes, strict=False)
+        causes = [f"{step.kind} {step.name}: {cause}" for step, cause in named]
+    if len(found) > _TOLD:
+        causes.append(f"and {len(found) - _TOLD} more")
     return ProvisionError(
         f"nothing was touched: {first.kind} {first.name}{more} cannot be used",
-        cause="; ".join([first.why, *first.difference]),
-        cure="choose another name, or settings that fit; .steps has all differences",
+        cause=". ".join(causes),
+        cure="choose another name, or settings that fit",
         step=first,
+        steps=tuple(steps),
     )
 
 

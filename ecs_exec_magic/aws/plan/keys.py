@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied
 from .part import NEW, Part, Say, difference, if_there, tag_list, tags_of
-from .policies import key_policy, logs_principal
+from .policies import Document, key_policy, logs_principal
 from .steps import Step
 
 if TYPE_CHECKING:
@@ -128,17 +128,23 @@ class Key(Part):
             return Step(self.kind, self.name, "conflict", why, ("give another, or new",))
         return step
 
+    def policy(self) -> Document:
+        """Who may use it."""
+        return key_policy(self.site.names, log_group=self._log_group)
+
+    def request(self) -> dict[str, Any]:
+        """What a new key is made with, but its policy."""
+        site = self.site
+        return {
+            "Description": f"Exec sessions of {site.options.name}, made by {site.maker}",
+            "Tags": tag_list(site.tags, "TagKey", "TagValue"),
+        }
+
     async def make(self, say: Say) -> None:
         site, api = self.site, self.site.api
-        policy = json.dumps(key_policy(site.names, log_group=self._log_group))
+        policy = json.dumps(self.policy())
         if self._key is None:
-            answer = await api.call(
-                "kms",
-                "create_key",
-                Description=f"Exec sessions of {site.options.name}, made by ecs-exec-magic",
-                Policy=policy,
-                Tags=tag_list(site.tags, "TagKey", "TagValue"),
-            )
+            answer = await api.call("kms", "create_key", Policy=policy, **self.request())
             self._key, self._lets_logs, site.fresh = answer["KeyMetadata"], True, True
         elif not self._lets_logs:
             await api.call(

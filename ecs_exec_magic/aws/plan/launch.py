@@ -19,10 +19,18 @@ if TYPE_CHECKING:
     from ..tasks import TaskInfo
     from .part import Site
 
-__all__ = ["NO_CLUSTER", "Service", "Tasks", "own_tasks", "read_service"]
+__all__ = ["NO_CLUSTER", "Service", "Tasks", "own_tasks", "placing", "read_service"]
 
 NO_CLUSTER = "ClusterNotFoundException"
 
+# What AWS says when no container instance takes a task, and what helps.
+_PLACING = {
+    "resource:port": "another task has the port: port none, or stop that task",
+    "resource:memory": "ask for less memory, or choose a bigger instance type",
+    "resource:cpu": "ask for less CPU, or choose a bigger instance type",
+    "agent": "the ECS agent of the instance is not connected: look into its log, or reboot it",
+    "no container instance": "the instance has no room: ask for less, or choose a bigger one",
+}
 _UNTRUSTED = ("unable to assume", "role")
 _DRAIN_LIMIT = 600.0
 
@@ -62,13 +70,26 @@ async def stop_task(site: Site, task: TaskInfo) -> None:
 
 
 def _network(site: Site) -> dict[str, Any]:
+    """The network of tasks that have one; on EC2 they use their instance's."""
+    if site.options.on_ec2:
+        return {}
     return {
-        "awsvpcConfiguration": {
-            "subnets": list(site.subnets),
-            "securityGroups": [site.group_id],
-            "assignPublicIp": "ENABLED" if site.public else "DISABLED",
+        "networkConfiguration": {
+            "awsvpcConfiguration": {
+                "subnets": list(site.subnets),
+                "securityGroups": [site.group_id],
+                "assignPublicIp": "ENABLED" if site.public else "DISABLED",
+            }
         }
     }
+
+
+def _deployment(site: Site) -> dict[str, Any]:
+    """How revisions follow each other: on one instance the old one has to make room first."""
+    if not site.options.on_ec2:
+        return {}
+    bounds = {"maximumPercent": 100, "minimumHealthyPercent": 0}
+    return {"deploymentConfiguration": bounds}
 
 
 class Service(Part):
@@ -104,21 +125,52 @@ class Service(Part):
         lines = difference(
             "its task definition",
             _short(found.get("taskDefinition", "")),
-            _short(site.definition_arn) or "a new one",
+            _definition(site),
         )
         lines += difference("its count", found.get("desiredCount"), site.options.count)
         lines += difference("exec", bool(found.get("enableExecuteCommand")), True)
-        lines += difference("its subnets", sorted(network.get("subnets", ())), sorted(site.subnets))
-        lines += difference(
-            "its security groups",
-            network.get("securityGroups", []),
-            [site.group_id or site.names.security_group],
-        )
-        public = network.get("assignPublicIp") == "ENABLED"
-        lines += difference("its public address", public, site.public)
+        lines += self._moved()
+        if not site.options.on_ec2:
+            subnets = sorted(network.get("subnets", ()))
+            lines += difference("its subnets", subnets, sorted(site.subnets))
+            lines += difference(
+                "its security groups",
+                network.get("securityGroups", []),
+                [site.group_id or site.names.security_group],
+            )
+            public = network.get("assignPublicIp") == "ENABLED"
+            lines += difference("its public address", public, site.public)
         if self.ours and self._strays:
             lines.append(f"{len(self._strays)} tasks of this plan run without it")
         return lines
+
+    def _moved(self) -> list[str]:
+        found, wanted = self._found.get("launchType"), self.site.options.launch_type
+        return difference("its launch type", found, wanted) if found else []
+
+    def step(self) -> Step:
+        if self.there and self.ours and self._moved():
+            why = "AWS does not change the launch type of a service"
+            difference = (*self._moved(), "clean up first, or keep the launch type")
+            return Step(self.kind, self.name, "conflict", why, difference)
+        return super().step()
+
+    def request(self) -> dict[str, Any]:
+        """What a new service is made with."""
+        site = self.site
+        return {
+            "cluster": self.name,
+            "serviceName": self.name,
+            "taskDefinition": site.definition_arn,
+            "desiredCount": site.options.count,
+            "launchType": site.options.launch_type,
+            **_network(site),
+            **_deployment(site),
+            "enableExecuteCommand": True,
+            "enableECSManagedTags": True,
+            "propagateTags": "SERVICE",
+            "tags": tag_list(site.tags, "key", "value"),
+        }
 
     async def make(self, say: Say) -> None:
         site, api = self.site, self.site.api
@@ -134,28 +186,16 @@ class Service(Part):
                     service=self.name,
                     taskDefinition=site.definition_arn,
                     desiredCount=site.options.count,
-                    networkConfiguration=_network(site),
                     enableExecuteCommand=True,
                     forceNewDeployment=True,
+                    **_network(site),
+                    **_deployment(site),
                 )
             return
         await self._drained(say)
         await patiently(
             site,
-            lambda: api.call(
-                "ecs",
-                "create_service",
-                cluster=self.name,
-                serviceName=self.name,
-                taskDefinition=site.definition_arn,
-                desiredCount=site.options.count,
-                launchType="FARGATE",
-                networkConfiguration=_network(site),
-                enableExecuteCommand=True,
-                enableECSManagedTags=True,
-                propagateTags="SERVICE",
-                tags=tag_list(site.tags, "key", "value"),
-            ),
+            lambda: api.call("ecs", "create_service", **self.request()),
             _UNTRUSTED,
             say,
         )
@@ -208,7 +248,7 @@ class Tasks(Part):
 
     def _current(self) -> list[TaskInfo]:
         """Tasks of the revision that is wanted."""
-        wanted = _short(self.site.definition_arn)
+        wanted = _definition(self.site)
         return [each for each in self._running if f"{each.family}:{each.revision}" == wanted]
 
     def differences(self) -> list[str]:
@@ -225,12 +265,28 @@ class Tasks(Part):
         if missing > 0:
             answer = await patiently(site, lambda: self._run(missing), _UNTRUSTED, say)
             if failures := answer.get("failures"):
+                reason = str(failures[0].get("reason", ""))
                 raise ServiceError(
                     "AWS could not place the tasks",
-                    cause=f"AWS says: {failures[0].get('reason', '')}",
-                    code=str(failures[0].get("reason", "")),
+                    cause=f"AWS says: {reason}",
+                    cure=placing(reason),
+                    code=reason,
                 )
         self.there = self.ours = True
+
+    def request(self) -> dict[str, Any]:
+        """What tasks are run with, but their token."""
+        site = self.site
+        return {
+            "cluster": self.name,
+            "taskDefinition": site.definition_arn,
+            "launchType": site.options.launch_type,
+            **_network(site),
+            "enableExecuteCommand": True,
+            "enableECSManagedTags": True,
+            "startedBy": site.names.started_by,
+            "tags": tag_list(site.tags, "key", "value"),
+        }
 
     async def _run(self, count: int) -> dict[str, Any]:
         site = self.site
@@ -240,19 +296,21 @@ class Tasks(Part):
         text = "\n".join([site.definition_arn, str(count), *known])
         token = hashlib.sha256(text.encode()).hexdigest()[:36]
         return await site.api.call(
-            "ecs",
-            "run_task",
-            cluster=self.name,
-            taskDefinition=site.definition_arn,
-            count=count,
-            launchType="FARGATE",
-            networkConfiguration=_network(site),
-            enableExecuteCommand=True,
-            enableECSManagedTags=True,
-            startedBy=site.names.started_by,
-            clientToken=token,
-            tags=tag_list(site.tags, "key", "value"),
+            "ecs", "run_task", count=count, clientToken=token, **self.request()
         )
+
+
+def _definition(site: Site) -> str:
+    """The revision that is to run; one that is not registered yet has no number."""
+    pending = any(
+        part.kind == "task definition" and part.step().action != "keep" for part in site.parts
+    )
+    return "a new one" if pending else _short(site.definition_arn) or "a new one"
+
+
+def placing(reason: str) -> str:
+    """What helps where no instance takes a task; empty when that is not known."""
+    return next((cure for word, cure in _PLACING.items() if word in reason.lower()), "")
 
 
 def _short(arn: str) -> str:

@@ -62,6 +62,16 @@ class Names:
         return f"{self.name}-{self.region}-execution"
 
     @property
+    def instance_role(self) -> str:
+        """Of the role of the EC2 instance, and of the profile that hands it over."""
+        return f"{self.name}-{self.region}-instance"
+
+    @property
+    def instance(self) -> str:
+        """Of the EC2 instance: its tag ``Name``."""
+        return f"ecs-exec-{self.name}"
+
+    @property
     def log_group(self) -> str:
         """Of the log group, unless another is named."""
         return f"/aws/ecs/{self.name}"
@@ -82,6 +92,17 @@ class Names:
     def key_arn(self, key_id: str) -> str:
         """The ARN of a KMS key."""
         return f"arn:{self.partition}:kms:{self.region}:{self.account}:key/{key_id}"
+
+    @property
+    def cluster_arn(self) -> str:
+        """The ARN of the cluster."""
+        return f"arn:{self.partition}:ecs:{self.region}:{self.account}:cluster/{self.name}"
+
+    @property
+    def instance_arns(self) -> str:
+        """The ARNs of the cluster's container instances, with a star."""
+        head = f"arn:{self.partition}:ecs:{self.region}:{self.account}"
+        return f"{head}:container-instance/{self.name}/*"
 
     def bucket_arn(self, bucket: str) -> str:
         """The ARN of an S3 bucket."""

@@ -155,17 +155,19 @@ class Network(Part):
         subnets = [known[each] for each in options.subnets] or _best(vpc.subnets, inside)
         if not subnets or not all(each.routed or inside for each in subnets):
             lost = [each.subnet_id for each in subnets if not each.routed] or [vpc.vpc_id]
+            agent = "ecs, ecs-agent, ecs-telemetry and " if options.on_ec2 else ""
             cure = (
                 "give it a default route to an internet or NAT gateway, or endpoints for "
-                "ssmmessages, and for ecr.api, ecr.dkr and logs as they are needed"
+                f"{agent}ssmmessages, and for ecr.api, ecr.dkr and logs as they are needed"
             )
             self._problem = f"from {', '.join(lost)} there is no route to AWS", cure
             return
         need_address = any(each.public for each in subnets) and not inside
         public = need_address if options.assign_public_ip is None else options.assign_public_ip
         if need_address and not public:
+            what = "instances" if options.on_ec2 else "tasks"
             self._problem = (
-                "tasks in public subnets reach AWS only with a public address",
+                f"{what} in public subnets reach AWS only with a public address",
                 "let them have one (assign_public_ip), or choose private subnets",
             )
             return
@@ -241,29 +243,40 @@ class SecurityGroup(Part):
             return []
         return [f"TCP {port} is not let in from {_ANYWHERE}"]
 
+    def request(self) -> dict[str, Any]:
+        """What a new group is made with."""
+        site = self.site
+        return {
+            "GroupName": self.name,
+            "Description": f"Tasks of {site.options.name}, made by {site.maker}",
+            "VpcId": site.vpc_id,
+            "TagSpecifications": [
+                {"ResourceType": "security-group", "Tags": tag_list(site.tags)},
+            ],
+        }
+
+    def rule(self) -> dict[str, Any] | None:
+        """What it lets in; None for nothing."""
+        port = self.site.options.port
+        if port is None:
+            return None
+        return {
+            "IpProtocol": "tcp",
+            "FromPort": port,
+            "ToPort": port,
+            "IpRanges": [{"CidrIp": _ANYWHERE, "Description": "the container's port"}],
+        }
+
     async def make(self, say: Say) -> None:
         site, api = self.site, self.site.api
         if not self.there:
-            answer = await api.call(
-                "ec2",
-                "create_security_group",
-                GroupName=self.name,
-                Description=f"Tasks of {site.options.name}, made by ecs-exec-magic",
-                VpcId=site.vpc_id,
-                TagSpecifications=[{"ResourceType": "security-group", "Tags": tag_list(site.tags)}],
-            )
+            answer = await api.call("ec2", "create_security_group", **self.request())
             self.there, self.ours, site.group_id = True, True, answer["GroupId"]
         if self.differences():
-            rule = {
-                "IpProtocol": "tcp",
-                "FromPort": site.options.port,
-                "ToPort": site.options.port,
-                "IpRanges": [{"CidrIp": _ANYWHERE, "Description": "the container's port"}],
-            }
             await api.call(
                 "ec2",
                 "authorize_security_group_ingress",
                 GroupId=site.group_id,
-                IpPermissions=[rule],
+                IpPermissions=[self.rule()],
             )
             self._open = True

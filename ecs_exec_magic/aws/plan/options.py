@@ -35,6 +35,7 @@ _BUCKET = re.compile(
 )
 _PREFIX = re.compile(r"[\w/!.*'()-]{0,200}", re.ASCII)
 _LOG_GROUP = re.compile(r"[A-Za-z0-9_/.#-]{1,512}")
+_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]{0,20}\.[a-z0-9-]{1,20}")
 _TAG = re.compile(r"[\w\s.:/=+@-]*")
 # What Fargate has: MiB of memory by CPU units. At 8 and 16 vCPUs the steps are 4 and 8 GiB.
 FARGATE_SIZES: Mapping[int, tuple[int, ...]] = {
@@ -73,7 +74,8 @@ class PlanOptions:
         kms_key: for the data channel: ``new``, an id, ARN or alias; None: none.
         execution_role, task_role: names or ARNs of roles there are; None: make them.
         tags: put on everything that is made.
-        instance_type: of the instance, with launch type EC2.
+        instance_type: of the one instance that is made with launch type EC2; None: the cluster has
+            instances of its own.
     """
 
     name: str
@@ -98,7 +100,17 @@ class PlanOptions:
     execution_role: str | None = None
     task_role: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    instance_type: str = "t3.micro"
+    instance_type: str | None = "t3.micro"
+
+    @property
+    def on_ec2(self) -> bool:
+        """Whether tasks run on instances."""
+        return self.launch_type == "EC2"
+
+    @property
+    def own_instance(self) -> bool:
+        """Whether the plan makes the instance that its tasks run on."""
+        return self.on_ec2 and self.instance_type is not None
 
     def problems(self) -> dict[str, str]:
         """What AWS would not take, by field, each in a few words; empty when all is well.
@@ -111,8 +123,10 @@ class PlanOptions:
                 found[name] = "letters, digits, - and _ only, 1 to 255 of them"
         if "name" not in found and len(self.name) > MOST_CHARS:
             found["name"] = f"at most {MOST_CHARS} characters: names of roles are made of it"
-        if self.launch_type != "FARGATE":
-            found["launch_type"] = "plans cannot make EC2 instances yet; use FARGATE"
+        if self.launch_type not in ("FARGATE", "EC2"):
+            found["launch_type"] = "FARGATE or EC2"
+        if self.on_ec2:
+            found.update(self._instance_problems())
         if self.logging not in ("none", "default", "override"):
             found["logging"] = "none, default or override"
         if not _IMAGE.fullmatch(self.image):
@@ -137,8 +151,10 @@ class PlanOptions:
         return found
 
     def _size_problems(self) -> dict[str, str]:
-        if self.launch_type != "FARGATE":
-            return {} if self.cpu > 0 and self.memory >= 6 else {"memory": "at least 6 MiB"}
+        if self.on_ec2:
+            small = self.cpu < 128
+            found = {"cpu": "at least 128"} if small else {}
+            return found | ({"memory": "at least 6 MiB"} if self.memory < 6 else {})
         memories = FARGATE_SIZES.get(self.cpu)
         if memories is None:
             return {"cpu": f"Fargate has {', '.join(map(str, FARGATE_SIZES))}"}
@@ -146,6 +162,22 @@ class PlanOptions:
             some = memories if len(memories) < 5 else (*memories[:2], "…", memories[-1])
             sizes = ", ".join(map(str, some))
             return {"memory": f"with {self.cpu} CPU units Fargate has {sizes} MiB"}
+        return {}
+
+    def _instance_problems(self) -> dict[str, str]:
+        if self.instance_type is None:
+            unused = ("vpc", "subnets", "assign_public_ip")
+            return {
+                name: "without an instance of its own a plan has no network"
+                for name in unused
+                if getattr(self, name) not in (None, ())
+            }
+        if not _INSTANCE_TYPE.fullmatch(self.instance_type):
+            return {"instance_type": "as in t3.micro; None for a cluster that has instances"}
+        if self.count > 1 and self.port is not None:
+            return {
+                "count": f"one instance gives port {self.port} to one task; port none lets more"
+            }
         return {}
 
     def _log_problems(self) -> dict[str, str]:

@@ -101,7 +101,10 @@ class Site:
         pause: for waits.
         parts: in the order in which they are made.
         fresh: roles or a key were made a moment ago, which not every service may know yet.
+        maker: of descriptions.
     """
+
+    maker = "ecs-exec-magic"
 
     def __init__(self, api: AwsApi, options: PlanOptions, names: Names, pause: Pause) -> None:
         self.api = api
@@ -118,6 +121,7 @@ class Site:
         self.task_role_arn = ""
         self.execution_role_arn = ""
         self.definition_arn = ""
+        self.instance_role_id = ""
 
     @property
     def tags(self) -> dict[str, str]:

@@ -16,7 +16,9 @@ __all__ = [
     "CHANNEL",
     "POLICY_NAME",
     "Document",
+    "ec2_principal",
     "execution_role_policy",
+    "instance_role_policy",
     "key_policy",
     "logs_principal",
     "task_role_policy",
@@ -135,6 +137,38 @@ def execution_role_policy(
             _allow("PullImage", [f"ecr:{action}" for action in pull], repository_arn),
         ]
     return _document(statements) if statements else None
+
+
+def ec2_principal(names: Names) -> str:
+    """The name under which EC2 takes on roles for its instances."""
+    return "ec2.amazonaws.com" + (".cn" if names.partition == "aws-cn" else "")
+
+
+def instance_role_policy(names: Names) -> Document:
+    """What the ECS agent on an EC2 instance may do: join this cluster, and tell of its tasks.
+
+    Logs and private images are the execution role's, and exec sessions the task role's.
+    """
+    submits = ("AttachmentStateChanges", "ContainerStateChange", "TaskStateChange")
+    return _document(
+        [
+            _allow("FindAgentEndpoint", ["ecs:DiscoverPollEndpoint"], "*"),
+            _allow(
+                "JoinCluster",
+                [
+                    "ecs:RegisterContainerInstance",
+                    "ecs:DeregisterContainerInstance",
+                    *(f"ecs:Submit{what}" for what in submits),
+                ],
+                names.cluster_arn,
+            ),
+            _allow(
+                "FollowCluster",
+                ["ecs:Poll", "ecs:StartTelemetrySession", "ecs:UpdateContainerInstancesState"],
+                names.instance_arns,
+            ),
+        ]
+    )
 
 
 def logs_principal(names: Names) -> str:

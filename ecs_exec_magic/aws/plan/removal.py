@@ -20,6 +20,8 @@ from .buckets import delete_bucket, is_filled, own_buckets
 from .building import saying
 from .cluster import read_cluster
 from .failures import not_empty, step_failed
+from .instance_removal import profile_tags, remove_instance, remove_profile
+from .instances import own_instances, state_of
 from .keys import describe, key_tags, loose_keys
 from .launch import own_tasks, read_service
 from .names import BUCKET_TAG, TAG
@@ -40,6 +42,7 @@ _WINDOW = 7  # days until a key is deleted: the fewest that KMS knows
 _GONE = (
     "ClusterNotFoundException",
     "InvalidGroup.NotFound",
+    "InvalidInstanceID.NotFound",
     "NoSuchBucket",
     "NoSuchEntity",
     "NoSuchEntityException",
@@ -151,9 +154,11 @@ async def _find(
         found = await asyncio.gather(
             _services(site, pointers),
             _tasks(site, pointers),
+            _instances(site),
             _buckets(site, buckets - {""}, pointers.intended_bucket(site), empty_bucket),
             _groups(site, groups - {""}),
             _security_groups(site),
+            _profile(site),
             _roles(site),
         )
         keys = await _keys(site)
@@ -265,6 +270,28 @@ async def _tasks(site: Site, pointers: _Pointers) -> list[_Removal]:
     return [removal(each.task_arn) for each in await own_tasks(site)]
 
 
+async def _instances(site: Site) -> list[_Removal]:
+    def removal(id_: str) -> _Removal:
+        async def remove(say: Say) -> None:
+            await remove_instance(site, id_, say)
+
+        return _of(site, "EC2 instance", site.names.instance, remove, f"{id_}, made by this plan")
+
+    found = await own_instances(site)
+    return [removal(each["InstanceId"]) for each in found if state_of(each) != "terminated"]
+
+
+async def _profile(site: Site) -> list[_Removal]:
+    tags = await profile_tags(site)
+    if tags is None or not site.owns(tags):
+        return []
+
+    async def remove(say: Say) -> None:
+        await remove_profile(site)
+
+    return [_of(site, "instance profile", site.names.instance_role, remove)]
+
+
 async def _buckets(site: Site, names: set[str], intended: str, empty: bool) -> list[_Removal]:
     def removal(name: str) -> _Removal:
         async def remove(say: Say) -> None:
@@ -342,7 +369,9 @@ async def _roles(site: Site) -> list[_Removal]:
 
     names = site.names
     found = await asyncio.gather(
-        own("execution role", names.execution_role), own("task role", names.task_role)
+        own("execution role", names.execution_role),
+        own("task role", names.task_role),
+        own("instance role", names.instance_role),
     )
     return [each for each in found if each]
 

@@ -1,4 +1,4 @@
-"""The two roles of a task: what its containers may do, and what starts them.
+"""The roles of a plan: what containers may do, what starts them, and what their instance may do.
 
 Knows IAM. Never knows what the policies say.
 """
@@ -13,7 +13,9 @@ from .part import Part, Say, if_there, same_document, tag_list, tags_of
 from .policies import (
     POLICY_NAME,
     Document,
+    ec2_principal,
     execution_role_policy,
+    instance_role_policy,
     task_role_policy,
     trust_policy,
 )
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["GivenRole", "OwnRole", "execution_policy", "role_tags", "task_policy"]
 
+_PURPOSES = {
+    "task role": "lets the exec agent in the containers reach AWS",
+    "execution role": "lets ECS write logs and pull the image",
+    "instance role": "lets the instance join the cluster",
+}
 _MISSING = ("NoSuchEntity", "NoSuchEntityException")
 
 
@@ -51,7 +58,7 @@ def role_tags(role: dict[str, Any]) -> dict[str, str]:
 
 
 class _Role(Part):
-    """One of the two."""
+    """One of them."""
 
     def __init__(self, site: Site, kind: str) -> None:
         super().__init__(site)
@@ -59,9 +66,7 @@ class _Role(Part):
         self._role: dict[str, Any] = {}
 
     def why(self) -> str:
-        if self.kind == "task role":
-            return "lets the exec agent in the containers reach AWS"
-        return "lets ECS write logs and pull the image"
+        return _PURPOSES[self.kind]
 
     async def look(self) -> None:
         name = self.name.rpartition("/")[2]
@@ -74,12 +79,14 @@ class _Role(Part):
     def _tell(self, arn: str) -> None:
         if self.kind == "task role":
             self.site.task_role_arn = arn
-        else:
+        elif self.kind == "execution role":
             self.site.execution_role_arn = arn
 
     def _trusted(self) -> list[str]:
         trust = self._role.get("AssumeRolePolicyDocument")
         text = trust if isinstance(trust, str) else json.dumps(trust)
+        if self.kind == "instance role":
+            return [] if ec2_principal(self.site.names) in text else ["it does not trust EC2"]
         return [] if "ecs-tasks.amazonaws.com" in text else ["it does not trust ECS tasks"]
 
 
@@ -119,15 +126,31 @@ class OwnRole(_Role):
 
     @property
     def name(self) -> str:
-        names = self.site.names
-        return names.task_role if self.kind == "task role" else names.execution_role
+        return str(getattr(self.site.names, self.kind.replace(" ", "_")))
 
-    @property
-    def _wanted(self) -> Document:
+    def policy(self) -> Document:
+        """What it may do."""
         site = self.site
+        if self.kind == "instance role":
+            return instance_role_policy(site.names)
         policy = task_policy(site) if self.kind == "task role" else execution_policy(site)
         assert policy is not None, "a role that needs nothing is not made"
         return policy
+
+    def trust(self) -> Document:
+        """What may take it on."""
+        if self.kind == "instance role":
+            return trust_policy(ec2_principal(self.site.names))
+        return trust_policy()
+
+    def request(self) -> dict[str, Any]:
+        """What a new role is made with, but its policies."""
+        site = self.site
+        return {
+            "RoleName": self.name,
+            "Description": f"{self.kind.capitalize()} of {site.options.name}, made by {site.maker}",
+            "Tags": tag_list(site.tags),
+        }
 
     async def look(self) -> None:
         await super().look()
@@ -138,37 +161,37 @@ class OwnRole(_Role):
             )
             answer = await if_there(call, *_MISSING)
             self._policy = answer and answer["PolicyDocument"]
+            self._note()
+
+    def _note(self) -> None:
+        if self.kind == "instance role":
+            self.site.instance_role_id = str(self._role.get("RoleId", ""))
 
     def differences(self) -> list[str]:
         found = []
         if self._policy is None:
             found.append(f"it has no policy {POLICY_NAME}")
-        elif not same_document(self._policy, self._wanted):
+        elif not same_document(self._policy, self.policy()):
             found.append(f"its policy {POLICY_NAME} says something else")
         return self._trusted() + found
 
     async def make(self, say: Say) -> None:
         api, site = self.site.api, self.site
-        trust = json.dumps(trust_policy())
+        trust = json.dumps(self.trust())
         if not self.there:
             answer = await api.call(
-                "iam",
-                "create_role",
-                RoleName=self.name,
-                AssumeRolePolicyDocument=trust,
-                Description=f"{self.kind.capitalize()} of {site.options.name}, "
-                "made by ecs-exec-magic",
-                Tags=tag_list(site.tags),
+                "iam", "create_role", AssumeRolePolicyDocument=trust, **self.request()
             )
             self.there, self.ours, self._role = True, True, answer["Role"]
             self._tell(str(self._role["Arn"]))
+            self._note()
             site.fresh = True
         elif self._trusted():
             await api.call(
                 "iam", "update_assume_role_policy", RoleName=self.name, PolicyDocument=trust
             )
             site.fresh = True
-        wanted = self._wanted
+        wanted = self.policy()
         if self._policy is None or not same_document(self._policy, wanted):
             await api.call(
                 "iam",

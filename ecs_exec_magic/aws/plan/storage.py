@@ -18,9 +18,17 @@ if TYPE_CHECKING:
     from ..api import AwsApi
     from .part import Site
 
-__all__ = ["Bucket", "LogGroup", "bucket_region", "bucket_tags", "find_group", "group_tags"]
+__all__ = [
+    "CLOSED",
+    "Bucket",
+    "LogGroup",
+    "bucket_region",
+    "bucket_tags",
+    "find_group",
+    "group_tags",
+]
 
-_BLOCKED = {
+CLOSED = {
     "BlockPublicAcls": True,
     "IgnorePublicAcls": True,
     "BlockPublicPolicy": True,
@@ -81,19 +89,17 @@ class LogGroup(Part):
             return []  # encrypted with a key of its own is not less than what is wanted
         return difference("its key", self._key_arn, self._wanted)
 
+    def request(self) -> dict[str, Any]:
+        """What a new group is made with."""
+        encrypted = {"kmsKeyId": self._wanted} if self._wanted else {}
+        return {"logGroupName": self.name, "tags": self.site.tags, **encrypted}
+
     async def make(self, say: Say) -> None:
         site, api, key = self.site, self.site.api, self._wanted
         if not self.there:
-            encrypted: dict[str, Any] = {"kmsKeyId": key} if key else {}
 
             async def create() -> None:
-                call = api.call(
-                    "logs",
-                    "create_log_group",
-                    logGroupName=self.name,
-                    tags=site.tags,
-                    **encrypted,
-                )
+                call = api.call("logs", "create_log_group", **self.request())
                 await if_there(call, "ResourceAlreadyExistsException")
 
             await patiently(site, create, ("kms key",), say)
@@ -251,21 +257,25 @@ class Bucket(Part):
                 "s3",
                 "put_public_access_block",
                 Bucket=name,
-                PublicAccessBlockConfiguration=_BLOCKED,
+                PublicAccessBlockConfiguration=CLOSED,
             )
             self._blocked = True
-        if site.options.encrypt_logs and self._encryption != ("aws:kms", site.key_arn):
-            rule = {
-                "ApplyServerSideEncryptionByDefault": {
-                    "SSEAlgorithm": "aws:kms",
-                    "KMSMasterKeyID": site.key_arn,
-                },
-                "BucketKeyEnabled": True,
-            }
-            await self._encrypt(rule)
-        elif not self._encryption[0]:
-            # Buckets of today are encrypted from the start, but that costs nothing to say again.
-            await self._encrypt({"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}})
+        by_key = site.options.encrypt_logs and self._encryption != ("aws:kms", site.key_arn)
+        # Buckets of today are encrypted from the start, but that costs nothing to say again.
+        if by_key or not self._encryption[0]:
+            await self._encrypt(self.encryption())
+
+    def encryption(self) -> dict[str, Any]:
+        """How it encrypts what says nothing else."""
+        if not self.site.options.encrypt_logs:
+            return {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        return {
+            "ApplyServerSideEncryptionByDefault": {
+                "SSEAlgorithm": "aws:kms",
+                "KMSMasterKeyID": self.site.key_arn,
+            },
+            "BucketKeyEnabled": True,
+        }
 
     async def _encrypt(self, rule: dict[str, Any]) -> None:
         await self.site.api.call(

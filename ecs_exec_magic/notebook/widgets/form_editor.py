@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FormEditor"]
 
 _CPUS = tuple((f"{cpu / 1024:g} vCPU", cpu) for cpu in (256, 512, 1024, 2048, 4096, 8192, 16384))
+_TYPES = ("t3.micro", "t3.small", "t3.medium", "t4g.small", "m7i.large")
 _DEFAULT_VPC = "the account's default VPC"
 # Where a choice is typed because it could not be listed: what is expected, by field.
 _TYPED = {
@@ -64,7 +65,7 @@ class FormEditor(ipywidgets.VBox):
                     field[name]
                     for name in (
                         *("image", "container", "command", "port", "cpu", "memory"),
-                        *("service", "count"),
+                        *("launch_type", "instance_type", "service", "count"),
                     )
                 ],
             ),
@@ -100,6 +101,10 @@ class FormEditor(ipywidgets.VBox):
         add("port", "Text", "Port", placeholder="none")
         add("cpu", "Dropdown", "CPU", options=_CPUS)
         add("memory", "Dropdown", "Memory", options=_sizes(defaults.cpu))
+        on = (("Fargate", "FARGATE"), ("EC2 instances", "EC2"))
+        add("launch_type", "Dropdown", "Tasks run on", options=on)
+        add("instance_type", "Combobox", "Instance", placeholder="the cluster has its own")
+        self._fields["instance_type"].suggest(_TYPES)
         runs = (("kept running by a service", True), ("run once", False))
         add("service", "Dropdown", "Tasks are", options=runs)
         add("count", "Text", "Count")

@@ -14,6 +14,7 @@ from ...client import FARGATE_SIZES, PlanOptions
 __all__ = ["LOGS", "Entries", "memories", "summaries"]
 
 Logs = Literal["off", "task", "group", "bucket", "both"]
+LaunchType = Literal["FARGATE", "EC2"]
 PublicAddress = Literal["auto", "yes", "no"]
 
 LOGS: tuple[tuple[str, Logs], ...] = (
@@ -38,6 +39,7 @@ class Entries:
         vpc, log_group, bucket, kms_key, execution_role, task_role: empty: nothing was chosen.
         public_address: whether tasks get one; ``auto``: where their subnets need it.
         command: words as in a shell.
+        instance_type: empty: the cluster has instances of its own.
         tags: ``KEY=VALUE``, one a line.
     """
 
@@ -52,6 +54,8 @@ class Entries:
     port: str = "80"
     cpu: int = 256
     memory: int = 512
+    launch_type: LaunchType = "FARGATE"
+    instance_type: str = "t3.micro"
     service: bool = True
     count: str = "1"
     logs: Logs = "group"
@@ -70,6 +74,10 @@ class Entries:
             return self.logs != "bucket"
         if field in ("bucket", "prefix"):
             return self.logs in ("bucket", "both")
+        if field == "instance_type":
+            return self.launch_type == "EC2"
+        if field in ("vpc", "subnets", "public_address"):  # else it is that of the instances
+            return self.launch_type != "EC2" or bool(self.instance_type.strip())
         if field == "encrypt_logs":
             return self.logs not in ("off", "task") and bool(self.kms_key.strip())
         return True
@@ -124,15 +132,21 @@ class Entries:
             bucket = None
         elif bucket is None:
             found["bucket"] = "a name is needed: one that is there, or that is to be made"
+        networked = self.applies("vpc")
+        instance_type: str | None = PlanOptions("").instance_type
+        if self.applies("instance_type"):
+            instance_type = self.instance_type.strip() or None
         mode: Any = _MODES.get(self.logs, "override")
         defaults = PlanOptions("")
         port = number("port", self.port, defaults.port)
         count = number("count", self.count, defaults.count)
         options = PlanOptions(
             self.name.strip(),
-            vpc=self.vpc.strip() or None,
-            subnets=tuple(each.strip() for each in self.subnets if each.strip()),
-            assign_public_ip=_PUBLIC[self.public_address],
+            vpc=(self.vpc.strip() or None) if networked else None,
+            subnets=tuple(each.strip() for each in self.subnets if each.strip() and networked),
+            assign_public_ip=_PUBLIC[self.public_address] if networked else None,
+            launch_type=self.launch_type,
+            instance_type=instance_type,
             service=self.service,
             count=defaults.count if count is None else count,
             image=self.image.strip(),
@@ -191,8 +205,11 @@ def summaries(entries: Entries, region: str = "") -> dict[str, str]:
     what = [f"{entries.count.strip()} × {entries.image.strip()}"]
     what.append("kept by a service" if entries.service else "run once")
     what += [f"{entries.cpu / 1024:g} vCPU", f"{entries.memory / 1024:g} GiB"]
-    where = [entries.region or region, entries.vpc or "default VPC"]
-    if entries.subnets:
+    if entries.launch_type == "EC2":
+        what.append(f"on EC2, {entries.instance_type.strip() or 'instances of its own'}")
+    network = (entries.vpc or "default VPC") if entries.applies("vpc") else "its instances' network"
+    where = [entries.region or region, network]
+    if entries.subnets and entries.applies("subnets"):
         where.append(f"{len(entries.subnets)} subnet{'' if len(entries.subnets) == 1 else 's'}")
     logs = {
         "off": "sessions are not kept",

@@ -24,7 +24,7 @@ from .form_preview import Preview, headline
 from .form_rows import live, set_value
 from .parts import Panel, copy_line, said, workspace_here
 from .plan_run import PlanRun, StepStatus
-from .plan_view import count_of, error_text
+from .plan_view import count_of, error_text, summary
 from .work import Worker
 
 if TYPE_CHECKING:
@@ -284,6 +284,11 @@ class ProvisionForm(Panel):
         shown = self._run.failed
         # In its own row, where it is one step's; else here.
         self._error = None if shown is not None and shown.error is not None else error
+        found = getattr(error, "steps", ())
+        if found:  # what there is now, and not what the plan was made from
+            self._run = PlanRun.of(found)
+            self._outcome = (f"Nothing was touched: {summary(found)}.", "bad")
+            return
         where = f" at {shown.step.kind} {shown.step.name}" if shown is not None else ""
         then = {
             "failed": "Go on takes up where it stopped.",

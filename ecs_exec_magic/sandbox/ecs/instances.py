@@ -46,27 +46,39 @@ class InstanceOperations:
     @operation("RegisterContainerInstance")
     def op_register(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Add an instance, as the ECS agent on it does."""
-        region = self._world.state.region(caller.region)
-        cluster = find_cluster(region, given.get("cluster"))
+        cluster = find_cluster(self._world.state.region(caller.region), given.get("cluster"))
         tags = tags_of(given.get("tags"))
         sizes = {r.get("name"): r.get("integerValue", 0) for r in given.get("totalResources", ())}
-        instance_id = uuid.uuid4().hex
-        instance = Instance(
-            region.arn("container-instance", f"{cluster.name}/{instance_id}"),
-            instance_id,
-            _ec2_id(given.get("instanceIdentityDocument", "")),
+        instance = self.add(
             cluster,
+            _ec2_id(given.get("instanceIdentityDocument", "")),
             sizes.get("CPU") or _CPU,
             sizes.get("MEMORY") or _MEMORY,
-            time.time(),
-            attributes=list(given.get("attributes", ())),
-            tags=tags,
+            list(given.get("attributes", ())),
         )
+        instance.tags = tags
         version = given.get("versionInfo", {})
         instance.agent_version = version.get("agentVersion") or instance.agent_version
+        return {"containerInstance": instance_view(instance, tags=True)}
+
+    def add(
+        self, cluster: Cluster, ec2_id: str, cpu: int, memory: int, attributes: list[dict[str, Any]]
+    ) -> Instance:
+        """A new instance of a cluster, which tasks may be placed on at once."""
+        instance_id = uuid.uuid4().hex
+        instance = Instance(
+            cluster.region.arn("container-instance", f"{cluster.name}/{instance_id}"),
+            instance_id,
+            ec2_id,
+            cluster,
+            cpu,
+            memory,
+            time.time(),
+            attributes=attributes,
+        )
         cluster.instances[instance_id] = instance
         self._world.scheduler.room(cluster)
-        return {"containerInstance": instance_view(instance, tags=True)}
+        return instance
 
     @operation("ListContainerInstances")
     def op_list(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:

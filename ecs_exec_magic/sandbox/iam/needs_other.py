@@ -43,6 +43,11 @@ def ssm_resources(request: Request) -> tuple[str, ...]:
                 arn = arn.replace(f":{request.account_id}:", "::")
             found.append(arn)
         return tuple(found)
+    if request.operation in ("GetParameter", "GetParameters"):
+        names = [*texts(given.get("Name")), *texts(given.get("Names"))]
+        arns = [request.arn(f"parameter/{name.lstrip('/')}") for name in names]
+        public = f":{request.account_id}:parameter/aws/service/"
+        return tuple(arn.replace(public, "::parameter/aws/service/") for arn in arns)
     session = given.get("SessionId")
     return (request.arn(f"session/{session}" if session else "*"),)
 
@@ -151,6 +156,7 @@ _EC2_NEW = {
     "CreateSubnet": "subnet/*",
     "CreateVpcEndpoint": "vpc-endpoint/*",
     "CreateNetworkInterface": "network-interface/*",
+    "RunInstances": "instance/*",
 }
 
 

@@ -83,6 +83,16 @@ class World:
                 i["NetworkInterfaceId"]
                 for i in ec2.describe_network_interfaces()["NetworkInterfaces"]
             ],
+            "instances": [
+                each["InstanceId"]
+                for some in ec2.describe_instances()["Reservations"]
+                for each in some["Instances"]
+                if each["State"]["Name"] != "terminated"
+            ],
+            "profiles": [
+                each["InstanceProfileName"]
+                for each in self.aws("iam").list_instance_profiles()["InstanceProfiles"]
+            ],
             "roles": [r["RoleName"] for r in self.aws("iam").list_roles()["Roles"]],
             "aliases": [
                 a["AliasName"]
@@ -93,6 +103,8 @@ class World:
         }
         for cluster in found["clusters"]:
             found[f"services of {cluster}"] = ecs_api.list_services(cluster=cluster)["serviceArns"]
+            members = ecs_api.list_container_instances(cluster=cluster)
+            found[f"instances of {cluster}"] = members["containerInstanceArns"]
             found[f"tasks of {cluster}"] = ecs_api.list_tasks(cluster=cluster)["taskArns"]
         return {kind: sorted(names) for kind, names in found.items()}
 

@@ -51,7 +51,7 @@ def main() -> None:
     url, region, name = sys.argv[1:]
     session = boto3.Session("AKIASANDBOX000000001", "sandbox", region_name=region)
     client = ecs.connect(session=session, endpoint_url=url)
-    for service in ("ec2", "ecs", "iam", "kms", "logs", "s3", "sts"):
+    for service in ("ec2", "ecs", "iam", "kms", "logs", "s3", "ssm", "sts"):
         client._api.client(service)
     for line in sys.stdin:
         verb, cut, options = json.loads(line)

@@ -49,17 +49,32 @@ def counts(world: World) -> dict[str, int]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("service", "first"), [(True, 1), (False, 15)], ids=["service", "tasks"])
-def test_killed_behind_every_call(world: World, kill: Kill, service: bool, first: int) -> None:
-    """What comes before the tasks is the same with a service and without."""
-    options = {**OPTIONS, "service": service}
+@pytest.mark.parametrize(
+    ("options", "first", "least", "to_the_end"),
+    [
+        (OPTIONS, 1, 17, True),
+        ({**OPTIONS, "service": False}, 15, 17, False),
+        ({"launch_type": "EC2"}, 9, 15, True),
+    ],
+    ids=["service", "tasks", "instance"],
+)
+def test_killed_behind_every_call(
+    world: World, kill: Kill, options: dict[str, Any], first: int, least: int, to_the_end: bool
+) -> None:
+    """What comes before the tasks, or before the instance, is the same in all three.
+
+    Args:
+        first: of the calls that is the last before a kill.
+        least: so many calls there are.
+        to_the_end: removing is tried behind every call too.
+    """
     client, before = world.client(), world.listing()
     client.plan("killed", look=False, **options).apply()
     whole = counts(world)
     client.plan("killed", look=False).destroy(empty_bucket=True)
     assert world.listing() == before
     cut, applying, destroying = first - 1, True, True
-    while applying or (destroying and service):
+    while applying or (destroying and to_the_end):
         cut += 1
         applying = applying and kill("apply", cut, options)
         client.plan("killed", look=False, **options).apply()
@@ -68,4 +83,4 @@ def test_killed_behind_every_call(world: World, kill: Kill, service: bool, first
         destroying = destroying and kill("destroy", cut - first + 1, {})
         client.plan("killed", look=False).destroy(empty_bucket=True)
         assert world.listing() == before, f"killed behind call {cut - first + 1} of destroy"
-    assert cut > 17  # so many calls there are at least
+    assert cut > least

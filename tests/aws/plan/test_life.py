@@ -170,6 +170,25 @@ def test_what_is_ours_is_changed(world: World) -> None:
     assert world.listing() == before
 
 
+@pytest.mark.parametrize("service", [True, False])
+def test_another_revision_is_what_runs(world: World, service: bool) -> None:
+    """Though nothing of the service itself is wanted otherwise."""
+    before, client = world.listing(), world.client()
+    client.plan("again", service=service).apply()
+    plan = client.plan("again", service=service, memory=1024)
+    found = {step.kind: step.action for step in plan.steps if step.action != "keep"}
+    what = "service" if service else "task"
+    assert found == {"task definition": "update", what: "update", "exec agent": "create"}
+    plan.apply()
+    newest = world.aws("ecs").describe_task_definition(taskDefinition="again")["taskDefinition"]
+    assert newest["memory"] == "1024"
+    running = {task.revision for task in client.tasks("again/again") if task.running}
+    assert newest["revision"] in running
+    assert set(actions(plan.refresh().steps).values()) == {"keep"}
+    plan.destroy()
+    assert world.listing() == before
+
+
 def _given(plan: Any) -> dict[str, Any]:
     names = ("log_group", "count", "port", "memory")
     return {name: getattr(plan.options, name) for name in names}

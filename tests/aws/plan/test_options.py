@@ -24,7 +24,12 @@ def test_the_defaults_are_possible() -> None:
     [
         ({"name": "a b"}, "name"),
         ({"name": "a" * (MOST_CHARS + 1)}, "name"),
-        ({"launch_type": "EC2"}, "launch_type"),
+        ({"launch_type": "EXTERNAL"}, "launch_type"),
+        ({"launch_type": "EC2", "instance_type": "big one"}, "instance_type"),
+        ({"launch_type": "EC2", "instance_type": None, "vpc": "vpc-1"}, "vpc"),
+        ({"launch_type": "EC2", "count": 2}, "count"),
+        ({"launch_type": "EC2", "cpu": 64}, "cpu"),
+        ({"launch_type": "EC2", "memory": 5}, "memory"),
         ({"logging": "some"}, "logging"),
         ({"image": ""}, "image"),
         ({"image": "nginx latest"}, "image"),
@@ -68,6 +73,9 @@ def test_what_aws_would_not_take(options: dict[str, Any], field: str) -> None:
         {"log_group": "", "bucket": "logs-4711"},
         {"bucket": "Not a bucket, and not used", "logging": "none"},
         {"port": None},
+        {"launch_type": "EC2", "cpu": 300, "memory": 3000},
+        {"launch_type": "EC2", "instance_type": None, "count": 2},
+        {"launch_type": "EC2", "port": None, "count": 2, "instance_type": "u-6tb1.56xlarge"},
         {"encrypt_logs": True, "kms_key": "new"},
         {"cpu": 16384, "memory": 122880},
         {"image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app@sha256:0a"},
@@ -96,7 +104,7 @@ def test_nothing_that_is_typed_breaks_the_checks(options: PlanOptions) -> None:
 def test_names_fit(name: str, region: str) -> None:
     names = Names(name, "aws", region, "123456789012")
     assert PlanOptions(name).problems() == {}
-    for role in (names.task_role, names.execution_role):
+    for role in (names.task_role, names.execution_role, names.instance_role):
         assert len(role) <= 64
     assert names.task_role != names.execution_role
     assert not names.alias.startswith("alias/aws/")

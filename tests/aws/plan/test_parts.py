@@ -123,10 +123,18 @@ def test_a_step_says_what_helps(code: str, cure: str) -> None:
 def test_conflicts_are_told_together() -> None:
     assert conflicts([STEP]) is None
     bad = [Step("cluster", "c", "conflict", "why", ("a is 1; wanted: 2",)), STEP]
-    error = conflicts([*bad, Step("key", "k", "conflict")])
+    error = conflicts([*bad, Step("key", "k", "conflict", "not ours")])
     assert error is not None
     assert str(error) == "nothing was touched: cluster c and 1 more cannot be used"
-    assert error.cause == "why; a is 1; wanted: 2"
+    assert error.cause == "cluster c: why; a is 1; wanted: 2. key k: not ours"
+    assert [step.name for step in error.steps] == ["c", "b", "k"]
+    assert error.cure == "choose another name, or settings that fit"
+    alone = conflicts(bad)
+    assert alone is not None
+    assert alone.cause == "why; a is 1; wanted: 2"
+    many = conflicts(bad[:1] * 6)
+    assert many is not None
+    assert many.cause.endswith("and 2 more")
 
 
 @pytest.mark.parametrize(
