@@ -53,6 +53,8 @@ class EcsProvision(EcsMagics):
             return self._form(parsed)
         name = _only(PROVISION_LINE, parsed)
         if parsed["export"]:
+            if _is_there(name):
+                raise PROVISION_LINE.error("--export writes a plan of a new NAME down")
             return self._export(name, parsed)
         if parsed["to"]:
             raise PROVISION_LINE.error("--to needs --export")
