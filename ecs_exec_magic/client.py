@@ -25,6 +25,8 @@ from .aws.plan.options import FARGATE_SIZES, AccountChoices, PlanOptions, Subnet
 from .aws.plan.steps import Step, StepEvent
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
+from .check import check
+from .findings import Finding, Findings
 from .fleet import Fleet, FleetResult
 from .plan import Plan, options_of
 from .portal import bridge_named, portal
@@ -36,7 +38,7 @@ from .target import Target
 if TYPE_CHECKING:
     import concurrent.futures
     import os
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     import boto3
 
@@ -45,6 +47,8 @@ __all__ = [
     "FARGATE_SIZES",
     "AccountChoices",
     "Client",
+    "Finding",
+    "Findings",
     "FleetResult",
     "OutputStream",
     "Plan",
@@ -290,6 +294,46 @@ class Client:
             TargetNotFound: there is no such cluster; the error lists what there is.
         """
         return self._call(listing.list_services_of(self._api, cluster))
+
+    def check(
+        self,
+        address: str | None = None,
+        *,
+        cluster: str | None = None,
+        service: str | None = None,
+        task: str | None = None,
+        family: str | None = None,
+        container: str | None = None,
+        inside: bool = True,
+        agent_log: bool = False,
+        progress: Callable[[str, int, int], object] | None = None,
+    ) -> Findings:
+        """Look at everything that commands need: permissions, settings, network, agents, images.
+
+        What does not run, or has exec off, is looked at as well. It changes nothing. A permission
+        that is missing makes one finding unknown.
+
+        Args:
+            address: a service, task, family, or the cluster; None: the client's cluster.
+            inside: look for programs by a command in a container of each kind; it is a session,
+                and logged as all of them are.
+            agent_log: also fetch what the exec agent has logged, by a command in a container.
+            progress: called in this thread with the id of each check that is done, how many are
+                done, and of how many.
+
+        Raises:
+            TargetNotFound: there is no such cluster or name; the error lists what there is.
+            CredentialsError: nothing can be looked up.
+        """
+        return check(
+            self._api,
+            self._bridge,
+            address,
+            _words(cluster, service, task, family, container),
+            inside=inside,
+            log=agent_log,
+            progress=progress,
+        )
 
     # -- making and removing ---------------------------------------------------------------------
 

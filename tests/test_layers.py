@@ -19,12 +19,14 @@ ROOM = "ecs_exec_magic"
 
 # Each room may import from those below it. What has no row of its own is a module at the top.
 BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "tables", "views"}
+BASE |= {"findings"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
     "address": BASE,
     "results": BASE,
     "views": BASE,
+    "findings": BASE,
     "cleaning": set(),
     "masking": set(),
     "tables": set(),
@@ -42,7 +44,10 @@ BELOW: dict[str, set[str]] = {
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
     "plan": BASE | {"aws", "plan_views", "portal"},
-    "client": BASE | {"aws", "portal", "runner", "running", "stream", "fleet", "plan", "target"},
+    "check": BASE | {"aws", "portal", "runner"},
+    "client": BASE
+    | {"check"}
+    | {"aws", "portal", "runner", "running", "stream", "fleet", "plan", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -62,6 +67,7 @@ FOREIGN: dict[str, set[str]] = {
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
     "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "check": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
