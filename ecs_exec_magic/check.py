@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
     from .address import ContainerRef
     from .aws.api import AwsApi
+    from .aws.checks import Scene
     from .portal import Bridge
     from .results import CommandResult
 
-__all__ = ["FIXED", "Finding", "Findings", "check"]
+__all__ = ["FIXED", "Finding", "Findings", "check", "fixable"]
 
 IN_CONTAINER = 60.0
 """Seconds that a command may take by which a check looks into a container."""
@@ -46,6 +47,11 @@ FIXED = frozenset(
     }
 )
 """Checks whose failure ``client.enable_exec`` cures without taking anything from others."""
+
+
+def fixable(findings: Findings) -> tuple[Finding, ...]:
+    """Those that ``client.enable_exec`` cures, for the services that were looked at."""
+    return tuple(each for each in findings.failed if each.id in FIXED and findings.services)
 
 
 def check(
@@ -118,9 +124,18 @@ class _Work:
             if self._log:
                 with contextlib.suppress(EcsExecError):  # agent.log tells
                     log = await agent_log(scene)
-            return Findings(found, scene.where, log if log is not None and log.ok else None)
+            log = log if log is not None and log.ok else None
+            return Findings(found, scene.where, log, await _services(scene))
         finally:
             await scene.close()
 
     async def _run(self, ref: ContainerRef, command: str | Sequence[str]) -> CommandResult:
         return await Job(self._api, ref, Request(command, timeout=IN_CONTAINER)).run()
+
+
+async def _services(scene: Scene) -> list[str]:
+    """Addresses of the services, as far as they may be seen."""
+    try:
+        return [f"{scene.place}/{each['serviceName']}" for each in await scene.services_seen()]
+    except EcsExecError:
+        return []

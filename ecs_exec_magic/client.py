@@ -25,7 +25,7 @@ from .aws.plan.options import FARGATE_SIZES, AccountChoices, PlanOptions, Subnet
 from .aws.plan.steps import Step, StepEvent
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
-from .check import check
+from .check import check, fixable
 from .findings import Finding, Findings
 from .fleet import Fleet, FleetResult
 from .plan import Plan, options_of
@@ -61,6 +61,7 @@ __all__ = [
     "TaskInfo",
     "Vpc",
     "connect",
+    "fixable",
     "profile_names",
     "region_names",
 ]

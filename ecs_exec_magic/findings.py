@@ -72,9 +72,11 @@ class Findings(tuple[Finding, ...]):
         where: what was looked at, as in ``prod/web``.
         agent_log: what the agent in a container has logged, whole, where that was asked for and
             could be read.
+        services: addresses of the services that were looked at, as in ``prod/web``.
     """
 
     where: str
+    services: tuple[str, ...]
     agent_log: CommandResult | None
 
     def __new__(
@@ -82,14 +84,16 @@ class Findings(tuple[Finding, ...]):
         findings: Iterable[Finding] = (),
         where: str = "",
         agent_log: CommandResult | None = None,
+        services: Iterable[str] = (),
     ) -> Findings:
         found = super().__new__(cls, sorted(findings, key=lambda each: STATUSES.index(each.status)))
         found.where = where
         found.agent_log = agent_log
+        found.services = tuple(services)
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Findings, (tuple(self), self.where, self.agent_log)
+        return Findings, (tuple(self), self.where, self.agent_log, self.services)
 
     @property
     def ok(self) -> bool:

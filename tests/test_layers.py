@@ -51,7 +51,8 @@ BELOW: dict[str, set[str]] = {
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
-    "cli": BASE | {"sandbox", "demo"},
+    "check_command": BASE | {"client"},
+    "cli": BASE | {"sandbox", "demo", "check_command"},
     "__init__": BASE | {"client", "notebook"},
 }
 # Libraries that a room must never know.
@@ -173,6 +174,7 @@ def test_modules_say_what_they_are(path: Path) -> None:
 def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook import workspace
     from ecs_exec_magic.notebook.background import EcsJobs
+    from ecs_exec_magic.notebook.checking import EcsCheck
     from ecs_exec_magic.notebook.finding import EcsFind
     from ecs_exec_magic.notebook.history import EcsHistory
     from ecs_exec_magic.notebook.interactive import EcsTerminal
@@ -183,7 +185,7 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsPick, EcsProvision, EcsTerminal)
+    classes += (EcsCheck, EcsPick, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

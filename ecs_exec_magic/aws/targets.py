@@ -147,12 +147,12 @@ async def find(
     try:
         return _longest_running(pairs, f"{place}/{query.name}")
     except (AgentNotConnected, ExecNotEnabled) as error:
-        task, first = pairs[0]
+        oldest, first = pairs[0]
         if first.agent_status == "PENDING":
             raise
         from .checks.explain import explained
 
-        raise await explained(api, error, task.ref(first)) from None
+        raise await explained(api, error, oldest.ref(first)) from None
 
 
 def check_region(api: AwsApi, query: Address) -> None:

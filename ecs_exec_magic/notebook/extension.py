@@ -24,6 +24,7 @@ def load(shell: InteractiveShell) -> None:
         InvalidRequest: the nearest pyproject.toml sets something that is no setting.
     """
     from .background import EcsJobs
+    from .checking import EcsCheck
     from .finding import EcsFind
     from .history import EcsHistory
     from .interactive import EcsTerminal
@@ -39,7 +40,8 @@ def load(shell: InteractiveShell) -> None:
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal, EcsProvision)
+    kinds: tuple[type[Any], ...] = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal)
+    kinds += (EcsProvision, EcsCheck)
     others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 

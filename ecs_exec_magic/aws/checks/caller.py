@@ -33,7 +33,10 @@ def request_context(scene: Scene) -> dict[str, str | tuple[str, ...]]:
 async def _tasks(scene: Scene) -> list[tuple[str, str, dict[str, str]]]:
     """Tasks to ask about: label, ARN and tags; one that stands for all where none runs."""
     cluster = await scene.arn("ecs", f"cluster/{scene.place}")
-    tasks = (await scene.running())[:_MOST]
+    try:
+        tasks = (await scene.running())[:_MOST]
+    except AccessDenied:
+        tasks = []  # caller.describe-tasks tells
     found = [(short(each), str(each["taskArn"]), _tags(each)) for each in tasks]
     name = cluster.replace(":cluster/", ":task/")
     return found or [("any task", f"{name}/{'0' * 32}", dict[str, str]())]
@@ -44,12 +47,15 @@ def _tags(thing: Record) -> dict[str, str]:
 
 
 async def _containers(scene: Scene) -> list[str]:
-    names = [
-        str(each.get("name"))
-        for task in await scene.running()
-        for each in task.get("containers", ())
-        if scene.is_meant(str(each.get("name")))
-    ]
+    try:
+        names = [
+            str(each.get("name"))
+            for task in await scene.running()
+            for each in task.get("containers", ())
+            if scene.is_meant(str(each.get("name")))
+        ]
+    except AccessDenied:
+        names = []
     return list(dict.fromkeys(names)) or [scene.wanted or "app"]
 
 

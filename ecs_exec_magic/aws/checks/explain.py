@@ -36,8 +36,10 @@ _FRESH = 60.0
 _OFF = ("service.exec-enabled",)
 _OF_AGENTS = ("task.", "instance.", "role.", "network.", "endpoint.")
 _NOT_OF_AGENTS = frozenset(
-    ("task.running", "task.exec-enabled", "task.init-process")
-    + ("role.key", "role.log-group", "role.bucket")
+    (
+        *("task.running", "task.exec-enabled", "task.init-process"),
+        *("role.key", "role.log-group", "role.bucket"),
+    )
 )
 _TELLING = ("task.static-keys", "task.pid-mode", "role.channel", "network.egress")
 """Checks of which a warning can be the reason, too."""

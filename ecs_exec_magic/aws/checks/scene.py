@@ -70,6 +70,7 @@ class Scene:
     Attributes:
         place: short name of the cluster.
         family_only: the name is that of a task definition of which nothing runs.
+        gone: the cluster was deleted; AWS shows it for a while.
         agent_log_wanted: the agent's log is read, too.
     """
 
@@ -78,7 +79,7 @@ class Scene:
         self.query = query
         self.run = run
         self.place = query.cluster or api.cluster
-        self.family_only = False
+        self.family_only = self.gone = False
         self.agent_log_wanted = False
         self._known: dict[Any, asyncio.Future[Any]] = {}
 
@@ -132,6 +133,10 @@ class Scene:
             return  # the checks will say so, each for its part
         except TargetNotFound as error:
             name = self.query.name
+            if error.code == "ClusterNotFoundException" and await self._was_deleted():
+                self.gone = True
+                self._known.clear()
+                return
             if error.code == "ClusterNotFoundException" or name is None or self.query.arn:
                 raise
             if self.query.kind in (None, "family") and await self._is_family(name):
@@ -146,7 +151,7 @@ class Scene:
             await self.find()
 
     async def _task_arns(self) -> list[str]:
-        if self.family_only:
+        if self.family_only or self.gone:
             return []
         return await self.once("task arns", self._listed)
 
@@ -171,6 +176,13 @@ class Scene:
             return False
         return True
 
+    async def _was_deleted(self) -> bool:
+        """Whether AWS still shows the cluster, as one that is no more."""
+        try:
+            return (await self.cluster()).get("status") != "ACTIVE"
+        except EcsExecError:
+            return False
+
     async def _is_cluster(self, name: str) -> bool:
         try:
             answer = await self.api.call("ecs", "describe_clusters", clusters=[name])
@@ -194,7 +206,7 @@ class Scene:
 
     async def last_stopped(self) -> Record | None:
         """The task that stopped last, where none runs."""
-        if self.family_only or self.query.name is None:
+        if self.family_only or self.gone or self.query.name is None:
             return None
 
         async def look() -> str:
@@ -213,7 +225,7 @@ class Scene:
 
     async def services(self) -> list[Record]:
         """The services that are meant, or that the tasks belong to."""
-        if self.family_only:
+        if self.family_only or self.gone:
             return []
         names = [
             str(each["group"])[len("service:") :]
