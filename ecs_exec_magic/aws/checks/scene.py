@@ -37,6 +37,7 @@ MOST_TASKS = 100
 
 _SHOWN = 5
 _INJECTED = ("ecs-service-connect-", "aws-guardduty-agent")
+_NO_CONTAINER = "NoSuchContainer"  # a code of our own
 _NOT_THERE = ("ClientException", "InvalidParameterException")
 
 
@@ -129,6 +130,7 @@ class Scene:
         """
         try:
             await self._task_arns()
+            await self._container_there()
         except AccessDenied:
             return  # the checks will say so, each for its part
         except TargetNotFound as error:
@@ -137,9 +139,10 @@ class Scene:
                 self.gone = True
                 self._known.clear()
                 return
-            if error.code == "ClusterNotFoundException" or name is None or self.query.arn:
+            if error.code == _NO_CONTAINER or name is None or self.query.arn:
                 raise
-            if self.query.kind in (None, "family") and await self._is_family(name):
+            is_there = error.code != "ClusterNotFoundException"
+            if is_there and self.query.kind in (None, "family") and await self._is_family(name):
                 self.family_only = True
                 self._known.clear()
                 return
@@ -163,11 +166,28 @@ class Scene:
             self.api,
             scope if query.kind is None or query.arn else None,
             cluster=None if query.arn and not query.cluster else self.place,
-            container=self.wanted,
             limit=MOST_TASKS,
             **words,
         )
         return [each.task_arn for each in found]
+
+    async def _container_there(self) -> None:
+        """Refuse a container that none of what is there has."""
+        if self.wanted is None:
+            return
+        names = {
+            str(each.get("name"))
+            for _, definition, _ in await self.definitions()
+            for each in definition.get("containerDefinitions", ())
+        }
+        if names and self.wanted not in names:
+            error = TargetNotFound(
+                f"{self.place}/{self.query.name or ''} has no container {self.wanted!r}",
+                cause=f"its containers are {', '.join(sorted(names))}",
+                cure="name one of these, or none for all of them",
+            )
+            error.code = _NO_CONTAINER
+            raise error
 
     async def _is_family(self, name: str) -> bool:
         try:

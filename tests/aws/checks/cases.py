@@ -111,8 +111,8 @@ def well_on_fargate(world: World) -> Findings:
     return found
 
 
-for _id in WELL_ON_FARGATE:
-    case(_id, "ok")(well_on_fargate)
+for _name in WELL_ON_FARGATE:
+    case(_name, "ok")(well_on_fargate)
 
 
 def well_in_private(world: World) -> Findings:
@@ -129,10 +129,12 @@ def well_in_private(world: World) -> Findings:
     return found
 
 
-for _name in (
+WELL_IN_PRIVATE = (
     *("endpoint.state", "endpoint.private-dns", "endpoint.security-group", "endpoint.policy"),
     *("network.route", "network.endpoints", "network.public-address", "network.egress"),
-):
+)
+
+for _name in WELL_IN_PRIVATE:
     case(_name, "ok")(well_in_private)
 
 
