@@ -26,6 +26,7 @@ from .aws.plan.steps import Step, StepEvent
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
 from .check import check, fixable
+from .enabling import Enabling, enable_options
 from .findings import Finding, Findings
 from .fleet import Fleet, FleetResult
 from .plan import Plan, options_of
@@ -42,11 +43,13 @@ if TYPE_CHECKING:
 
     import boto3
 
+    from .aws.enabling.options import Logging
 
 __all__ = [
     "FARGATE_SIZES",
     "AccountChoices",
     "Client",
+    "Enabling",
     "Finding",
     "Findings",
     "FleetResult",
@@ -362,6 +365,56 @@ class Client:
             ProvisionError: something may not be looked at.
         """
         plan = Plan(self._api, self._bridge, options_of(name, options), state)
+        return plan.refresh() if look else plan
+
+    def enable_exec(
+        self,
+        address: str,
+        *,
+        logging: Logging | None = None,
+        log_group: str | None = None,
+        bucket: str | None = None,
+        prefix: str | None = None,
+        encrypt_logs: bool = False,
+        kms_key: str | None = None,
+        task_role: str | None = None,
+        state: str | os.PathLike[str] | None = None,
+        look: bool = True,
+    ) -> Enabling:
+        """Describe what is missing for exec in a service that is there.
+
+        It only looks: ``apply()`` adds the policy that the task role lacks, changes the cluster
+        where that is asked for, switches exec on and waits for the agents of new tasks; ``undo()``
+        puts back what was before. What is None stays as it is.
+
+        Args:
+            address: ``CLUSTER/SERVICE``.
+            logging: of the cluster's sessions: ``none``, ``default`` or ``override``.
+            log_group, bucket, prefix: of what there is, with ``override``.
+            encrypt_logs: the log group and the bucket must be encrypted.
+            kms_key: id, ARN or alias of a key that there is, for the data channel; empty: none.
+            task_role: a role that there is, for a task definition that names none; None: one is
+                made.
+            state: a file that remembers what was changed; the tags of things decide in any case.
+            look: False calls nothing and leaves it without steps, as ``undo`` needs none.
+
+        Raises:
+            InvalidRequest: options do not go together, or a task without a service is meant: exec
+                cannot be switched on after its start.
+            TargetNotFound: there is no such cluster or service.
+            ProvisionError: something may not be looked at.
+        """
+        given = {
+            "logging": logging,
+            "log_group": log_group,
+            "bucket": bucket,
+            "prefix": prefix,
+            "encrypt_logs": encrypt_logs,
+            "kms_key": kms_key,
+            "task_role": task_role,
+        }
+        options = enable_options(self._api, address, given)
+        plan = Enabling(self._api, self._bridge, options, state)
         return plan.refresh() if look else plan
 
     def choices(self) -> AccountChoices:

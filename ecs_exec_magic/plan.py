@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any
 from .aws.plan import PlanOptions, Step, StepEvent
 from .aws.plan.building import apply, looked_at, site_of
 from .aws.plan.documents import costs_of, documents_of
-from .aws.plan.part import Pause, Stopped
 from .aws.plan.removal import destroy, made
 from .aws.plan.state import State
-from .errors import Interrupted, InvalidRequest
+from .carrying import Carried
+from .errors import InvalidRequest
 from .plan_views import PlanView
-from .portal import QUEUED_BYTES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from .aws.api import AwsApi
     from .aws.plan.building import Tell
+    from .aws.plan.part import Pause
     from .portal import Bridge
 
 __all__ = ["Plan", "PlanOptions", "Step", "StepEvent"]
@@ -40,7 +40,7 @@ __all__ = ["Plan", "PlanOptions", "Step", "StepEvent"]
 Progress = "Callable[[StepEvent], object]"
 
 
-class Plan:
+class Plan(Carried):
     """All of AWS's walkthrough of ECS Exec under one name; made by ``client.plan(NAME)``.
 
     Attributes:
@@ -65,10 +65,8 @@ class Plan:
                 cause=problem + others,
                 cure="nothing was called; PlanOptions(...).problems() lists all that is wrong",
             )
+        super().__init__(api, bridge, state)
         self.options = options
-        self._api = api
-        self._bridge = bridge
-        self._state_path = state
         self.steps: tuple[Step, ...] = ()
         self.documents: Mapping[str, Mapping[str, Any]] = {}
 
@@ -151,7 +149,7 @@ class Plan:
             self.documents = documents_of(site)
             return steps
 
-        return self._follow(work, progress, "apply")
+        return self._follow(work, progress, f"apply of plan {self.options.name}")
 
     def destroy(
         self,
@@ -179,64 +177,12 @@ class Plan:
             known = state.resources
             return tuple(await destroy(site, tell, empty_bucket=empty_bucket, known=known))
 
-        removed = self._follow(work, progress, "destroy")
+        removed = self._follow(work, progress, f"destroy of plan {self.options.name}")
         state.end()
         return removed
 
     def _state(self) -> State:
         return State(self._state_path, self.options.name, self._api.region)
-
-    def _follow(
-        self,
-        body: Callable[[Pause, Tell], Coroutine[Any, Any, tuple[Step, ...]]],
-        progress: Callable[[StepEvent], object] | None,
-        verb: str,
-    ) -> tuple[Step, ...]:
-        work = _Work(body)
-        last: list[StepEvent] = []
-
-        def show(event: StepEvent) -> None:
-            last[:] = [event]
-            if progress is not None:
-                progress(event)
-
-        try:
-            return self._bridge.follow(work, show)
-        except Stopped:
-            where = ""
-            if last:
-                done = last[0].index + (last[0].state == "done")
-                where = f" after {done} of {last[0].total} steps"
-            raise Interrupted(
-                f"{verb} of plan {self.options.name} was stopped{where}; {verb} again goes on"
-            ) from None
-
-
-class _Work:
-    """The coroutine of a plan, as bridges follow it."""
-
-    def __init__(
-        self, body: Callable[[Pause, Tell], Coroutine[Any, Any, tuple[Step, ...]]]
-    ) -> None:
-        self._body = body
-        self._pause: Pause | None = None
-
-    async def start(
-        self, emit: Callable[[Any, int], object], gate: Callable[[], Awaitable[None]]
-    ) -> tuple[Step, ...]:
-        """Run it; each event is heavy enough for the gate to wait until it has been shown."""
-        self._pause = Pause()
-
-        async def tell(event: StepEvent) -> None:
-            emit(event, QUEUED_BYTES + 1)
-            await gate()
-
-        return await self._body(self._pause, tell)
-
-    async def interrupt(self) -> None:
-        """Take no more steps."""
-        if self._pause is not None:
-            self._pause.stop()
 
 
 def options_of(name: str, given: Mapping[str, Any]) -> PlanOptions:

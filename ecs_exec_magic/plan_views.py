@@ -58,13 +58,17 @@ class PlanView:
         steps: Sequence[Step],
         costs: Sequence[str],
         documents: Mapping[str, Mapping[str, Any]],
+        warnings: Sequence[str] = (),
     ) -> None:
         self._table = steps_table(steps, caption)
         self._costs = tuple(costs)
         self._documents = dict(documents)
+        self._warnings = tuple(warnings)
 
     def __str__(self) -> str:
         lines = [self._table.text()]
+        if self._warnings:
+            lines += ["", "To know before:", *(f"  - {each}" for each in self._warnings)]
         if self._costs:
             lines += ["", "What costs money:", *(f"  - {each}" for each in self._costs)]
         if self._documents:
@@ -76,9 +80,13 @@ class PlanView:
     def html(self) -> str:
         """The same as one HTML element; the policies are folded."""
         parts = [self._table.html()]
-        if self._costs:
-            items = "".join(f"<li>{escaped(each)}</li>" for each in self._costs)
-            parts.append(f'<div style="margin-top:6px">What costs money:<ul>{items}</ul></div>')
+        for title, sentences in (
+            ("To know before", self._warnings),
+            ("What costs money", self._costs),
+        ):
+            if sentences:
+                items = "".join(f"<li>{escaped(each)}</li>" for each in sentences)
+                parts.append(f'<div style="margin-top:6px">{title}:<ul>{items}</ul></div>')
         for title, document in self._documents.items():
             # Line by line: the text of a table's cell would lose its indentation.
             text = "\n".join(

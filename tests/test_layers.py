@@ -43,11 +43,13 @@ BELOW: dict[str, set[str]] = {
     "target": BASE
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
-    "plan": BASE | {"aws", "plan_views", "portal"},
+    "carrying": BASE | {"aws", "portal"},
+    "plan": BASE | {"aws", "carrying", "plan_views", "portal"},
+    "enabling": BASE | {"aws", "carrying", "plan_views", "portal"},
     "check": BASE | {"aws", "portal", "runner"},
     "client": BASE
-    | {"check"}
-    | {"aws", "portal", "runner", "running", "stream", "fleet", "plan", "target"},
+    | {"aws", "check", "enabling", "portal", "runner", "running", "stream", "fleet", "plan"}
+    | {"target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -67,8 +69,10 @@ FOREIGN: dict[str, set[str]] = {
     "target": {"IPython", "ipywidgets", "picows"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
     "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "carrying": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "check": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "enabling": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},

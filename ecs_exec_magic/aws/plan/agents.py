@@ -64,14 +64,24 @@ class Agents(Part):
         name = self.site.options.name
         return f"{name}/{name}:{self.site.options.container}"
 
+    @property
+    def count(self) -> int:
+        """How many tasks are to run."""
+        return self.site.options.count
+
+    @property
+    def kept(self) -> bool:
+        """Whether a service keeps them running."""
+        return self.site.options.service
+
     def why(self) -> str:
         return "comes up by itself; it is waited for"
 
     async def look(self) -> None:
         tasks, stopped = await asyncio.gather(self._tasks(), self._stopped())
         self._gone = {each.task_arn for each in stopped}
-        ready = [each for each in tasks if _ready(each)]
-        self.there = len(ready) == len(tasks) == self.site.options.count
+        ready = [each for each in tasks if self._ready(each)]
+        self.there = len(ready) == len(tasks) == self.count
         self.ours = True
 
     def differences(self) -> list[str]:
@@ -114,14 +124,14 @@ class Agents(Part):
         said = ""
         for seconds in beats(LIMIT):
             current = [each for each in await self._tasks() if self._is_current(each)]
-            if len([each for each in current if _ready(each)]) >= self.site.options.count:
+            if len([each for each in current if self._ready(each)]) >= self.count:
                 self.there = True
                 return
             self._refuse_dead_agents(current)
             failed = await self._failed()
-            if len(failed) >= (_FAILURES if self.site.options.service else 1):
+            if len(failed) >= (_FAILURES if self.kept else 1):
                 raise _failure(failed[0])
-            said = _state(current) or await self._event() or "there is no task yet"
+            said = self._state(current) or await self._event() or "there is no task yet"
             await say(said)
             await self.site.pause.sleep(seconds)
         raise ProvisionError(
@@ -129,6 +139,19 @@ class Agents(Part):
             cause=said,
             cure="apply again to go on waiting",
         )
+
+    def _ready(self, task: TaskInfo) -> bool:
+        return task.running and task.exec_enabled and bool(task.containers) and not task.agents_off
+
+    def _state(self, tasks: list[TaskInfo]) -> str:
+        """What the first task that is not ready is at."""
+        for task in tasks:
+            if not self._ready(task):
+                if task.status != "RUNNING":
+                    return f"task {task.task_id[:8]} is {task.status}"
+                name, state = next(iter(task.agents_off.items()), ("", "missing"))
+                return f"task {task.task_id[:8]} is RUNNING; the agent of {name} is {state}"
+        return ""
 
     def _is_current(self, task: TaskInfo) -> bool:
         return self.site.definition_arn.endswith(f"/{task.family}:{task.revision}")
@@ -149,21 +172,6 @@ class Agents(Part):
         found = await read_service(self.site.api, name, name)
         events = (found or {}).get("events") or ()
         return str(events[0].get("message", "")) if events else ""
-
-
-def _ready(task: TaskInfo) -> bool:
-    return task.running and task.exec_enabled and bool(task.containers) and not task.agents_off
-
-
-def _state(tasks: list[TaskInfo]) -> str:
-    """What the first task that is not ready is at."""
-    for task in tasks:
-        if not _ready(task):
-            if task.status != "RUNNING":
-                return f"task {task.task_id[:8]} is {task.status}"
-            name, state = next(iter(task.agents_off.items()), ("", "missing"))
-            return f"task {task.task_id[:8]} is RUNNING; the agent of {name} is {state}"
-    return ""
 
 
 def _failure(task: TaskInfo) -> ServiceError:

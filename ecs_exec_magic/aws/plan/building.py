@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .options import PlanOptions
     from .part import Part
 
-__all__ = ["Tell", "apply", "looked_at", "saying", "site_of"]
+__all__ = ["Tell", "apply", "carry_out", "looked_at", "saying", "site_of"]
 
 Tell: TypeAlias = Callable[[StepEvent], Awaitable[None]]
 """Tells of an event; what comes next waits until it has been told."""
@@ -128,6 +128,13 @@ async def apply(site: Site, tell: Tell, record: Callable[[Step], None]) -> list[
     steps = await looked_at(site)
     if refused := conflicts(steps):
         raise refused
+    return await carry_out(site, steps, tell, record)
+
+
+async def carry_out(
+    site: Site, steps: list[Step], tell: Tell, record: Callable[[Step], None]
+) -> list[Step]:
+    """Make the parts of a site, of which each has a step; arguments and errors as above."""
     total = len(steps)
     for index, (part, step) in enumerate(zip(site.parts, steps, strict=True)):
 

@@ -63,27 +63,32 @@ def task_role_policy(
     names: Names,
     *,
     log_group: str = "",
+    log_groups: Sequence[str] = (),
     bucket: str = "",
     prefix: str = "",
     key_arn: str = "",
     bucket_key: bool = False,
+    bucket_key_arn: str = "",
 ) -> Document:
     """What the exec agent in a container may do.
 
     Args:
         log_group: that logs of sessions go to; empty for none.
+        log_groups: the same, where there are several.
         bucket: likewise, with the prefix of their objects.
         key_arn: of the key that encrypts sessions; empty for none.
         bucket_key: the bucket encrypts with that key, too.
+        bucket_key_arn: of the key that the bucket encrypts with, where it may be another.
     """
     statements = [_allow("ExecChannel", CHANNEL, "*")]
-    if log_group:
+    groups = [*([log_group] if log_group else []), *log_groups]
+    if groups:
         statements += [
             _allow("FindLogGroup", ["logs:DescribeLogGroups"], "*"),
             _allow(
                 "WriteSessionLogs",
                 ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-                f"{names.log_group_arn(log_group)}:*",
+                *(f"{names.log_group_arn(group)}:*" for group in groups),
             ),
         ]
     if bucket:
@@ -96,9 +101,12 @@ def task_role_policy(
         ]
     if key_arn:
         actions = ["kms:Decrypt"]
-        if bucket and bucket_key:
+        if bucket and (bucket_key or bucket_key_arn == key_arn):
             actions.append("kms:GenerateDataKey")
         statements.append(_allow("SessionKey", actions, key_arn))
+    if bucket_key_arn and bucket_key_arn != key_arn:
+        actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+        statements.append(_allow("BucketKey", actions, bucket_key_arn))
     return _document(statements)
 
 

@@ -39,12 +39,14 @@ class Verdict:
         missing: condition keys that statements about this action and resource ask for and the
             context has not, in alphabetical order.
         boundary: the permissions boundary refused it.
+        limited: it would refuse it, whatever the other policies said.
     """
 
     decision: Decision
     matched: tuple[Match, ...] = ()
     missing: tuple[str, ...] = ()
     boundary: bool = False
+    limited: bool = False
 
     @property
     def allowed(self) -> bool:
@@ -85,10 +87,11 @@ def evaluate(
     for found, limited in ((own, False), (limits, True)):
         denials = tuple(match for match in found if not match.statement.allow)
         if denials:
-            return Verdict("explicitDeny", denials, missing, limited)
-    if own and boundary is not None and not limits:
-        return Verdict("implicitDeny", (), missing, True)
-    return Verdict("allowed" if own else "implicitDeny", tuple(own), missing)
+            return Verdict("explicitDeny", denials, missing, limited, limited)
+    outside = boundary is not None and not limits
+    if own and outside:
+        return Verdict("implicitDeny", (), missing, True, True)
+    return Verdict("allowed" if own else "implicitDeny", tuple(own), missing, False, outside)
 
 
 def _speaking(

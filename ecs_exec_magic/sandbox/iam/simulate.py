@@ -181,7 +181,7 @@ def _result(action: str, verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
 
 
 def _boundary(verdict: Verdict) -> dict[str, Any]:
-    if not verdict.boundary:
+    if not verdict.limited:
         return {}
     return {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False}}
 

@@ -1,8 +1,9 @@
 """A process whose children carry out plans, and die behind a call that changes something.
 
 Run as a program: ``URL REGION NAME``, with lines of JSON on standard input: a verb, a number and
-options. The child that does this is killed when as many changing calls have been answered, before
-anybody hears of the answer. A line tells how it ended: ``killed`` or ``done``.
+options; a name with a slash is a service that exec is switched on for. The child that does this is
+killed when as many changing calls have been answered, before anybody hears of the answer. A line
+tells how it ended: ``killed`` or ``done``.
 
 Forks of a process that has loaded everything are many times faster than new processes.
 """
@@ -38,7 +39,8 @@ def carry_out(client: Client, name: str, verb: str, cut: int, options: dict[str,
 
     for service in client._api._clients.values():
         service.meta.events.register("after-call", answered)
-    plan = client.plan(name, look=False, **options)
+    make = client.enable_exec if "/" in name else client.plan
+    plan: Any = make(name, look=False, **options)
     if verb == "apply":
         plan.apply()
     else:

@@ -164,6 +164,8 @@ async def test_a_boundary_stands_with_each_resource(
     inside, outside = answer["EvaluationResults"][0]["ResourceSpecificResults"]
     assert "PermissionsBoundaryDecisionDetail" not in inside
     refused = {"AllowedByPermissionsBoundary": False}
+    nothing = await principal(simulator, role, "s3:X")  # nobody allows it, the boundary neither
+    assert nothing["EvaluationResults"][0]["PermissionsBoundaryDecisionDetail"] == refused
     assert outside["PermissionsBoundaryDecisionDetail"] == refused
 
 

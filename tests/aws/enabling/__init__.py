@@ -1,0 +1,1 @@
+"""Exec for services that are there already."""
