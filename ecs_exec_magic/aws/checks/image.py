@@ -1,6 +1,7 @@
-"""Whether the image has what exact commands and transcripts need, by looking in the container.
+"""Whether a command can be run, and the image has what exact output and transcripts need.
 
-Knows programs and what each is for. Never knows sessions: how a command is run is given.
+Knows programs and what each is for; it looks by a command in the container. Never knows sessions:
+how a command is run is given.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ...errors import EcsExecError
+from ...errors import AgentNotConnected, EcsExecError
 from .agent import LOG_PATH, refs
 from .cluster import has_awslogs
 from .registry import check, fail, ok, unknown, warn
@@ -31,6 +32,9 @@ _LOOK = (
     f"[ -e {LOG_PATH} ] || exit 3; tail -c {_LOG_BYTES} {LOG_PATH} 2>/dev/null || cat {LOG_PATH}"
 )
 _NO_SHELL = "NoShell"
+PATIENCE = 20.0
+"""Seconds for a command that takes no time, its session included."""
+
 _WRONG = (" ERROR ", " CRITICAL ", "AccessDenied")
 
 
@@ -48,9 +52,14 @@ async def _programs(scene: Scene, ref: ContainerRef) -> set[str] | EcsExecError:
     async def ask() -> set[str] | EcsExecError:
         assert scene.run is not None
         try:
-            result = await scene.run(ref, _ASK)
+            result = await asyncio.wait_for(scene.run(ref, _ASK), PATIENCE)
         except EcsExecError as error:
             return error
+        except asyncio.TimeoutError:
+            return AgentNotConnected(
+                f"{ref} did not answer within {PATIENCE:.0f} s",
+                cause="its agent is not connected, or a session waits for its turn",
+            )
         # A built-in of the shell is told without a path.
         return {line.strip().rpartition("/")[2] for line in result.stdout.splitlines()}
 
@@ -65,9 +74,33 @@ async def _all(scene: Scene) -> list[tuple[ContainerRef, set[str] | EcsExecError
     return list(zip(chosen, found, strict=True))
 
 
+def _reached(
+    found: list[tuple[ContainerRef, set[str] | EcsExecError]],
+) -> list[tuple[ContainerRef, set[str] | EcsExecError]]:
+    """Those in which a command could be run; agent.connected tells of the others."""
+    return [(ref, each) for ref, each in found if not isinstance(each, AgentNotConnected)]
+
+
+@check("agent.connected", "whether a command can be run", "ecs:ExecuteCommand")
+async def connected(scene: Scene) -> Finding | None:
+    found = await _all(scene)
+    lost = [(ref, each) for ref, each in found if isinstance(each, AgentNotConnected)]
+    for ref, error in lost:
+        return fail(
+            f"no command can be run in {ref}",
+            "; ".join(part for part in (error.message, error.cause) if part),
+            error.cure or "see the other findings; or replace the task",
+            f"aws ecs stop-task --cluster {ref.cluster} --task {ref.task_id}",
+        )
+    for _, each in found:
+        if isinstance(each, EcsExecError) and type(each).__name__ != _NO_SHELL:
+            raise each
+    return ok(f"a command was run in {listed([str(ref) for ref, _ in found])}") if found else None
+
+
 @check("image.shell", "whether the image has the tools of exact output", "ecs:ExecuteCommand")
 async def shell(scene: Scene) -> Finding | None:
-    found = await _all(scene)
+    found = _reached(await _all(scene))
     if not found:
         return None
     lacking: list[str] = []
@@ -104,7 +137,7 @@ async def transcript(scene: Scene) -> Finding | None:
         kept = any(has_awslogs(each) for _, each, _ in await scene.containers())
     if not kept:
         return None
-    found = await _all(scene)
+    found = _reached(await _all(scene))
     if not found:
         return None
     lacking = []
@@ -139,8 +172,8 @@ async def agent_log(scene: Scene) -> CommandResult | None:
     run = scene.run
 
     async def read() -> CommandResult | None:
-        chosen = await looked_in(scene)
-        return await run(chosen[0], _LOOK) if chosen else None
+        found = _reached(await _all(scene))
+        return await run(found[0][0], _LOOK) if found else None
 
     return await scene.once("agent log", read)
 

@@ -11,7 +11,7 @@ from ecs_exec_magic.aws.checks import local
 from ecs_exec_magic.aws.checks.agent import LOG_PATH
 from ecs_exec_magic.client import Findings
 
-from .conftest import World, document, until
+from .conftest import World, document, long_there, until
 
 LOGS = ["logs:*", "s3:*", "kms:*"]
 
@@ -95,6 +95,7 @@ WELL_ON_FARGATE = (
     *("network.owner", "network.route", "network.public-address", "network.egress"),
     *("network.acl", "network.dns", "network.endpoints", "key.usable", "key.policy"),
     *("logging.log-group", "logging.bucket", "image.shell", "image.transcript", "agent.log"),
+    "agent.connected",
 )
 
 
@@ -364,6 +365,13 @@ def full_of_sessions(world: World) -> Iterator[Findings]:
             job.cancel()
         for job in jobs:
             job.wait(60)
+
+
+@case("agent.connected", "fail", "ssmmessages")
+def agent_not_connected(world: World) -> Findings:
+    address = world.run("demo", world.family(world.role(["s3:GetObject"])))
+    long_there(world, address)
+    return world.check(address, inside=True)
 
 
 @case("agent.log", "warn", "1 error")

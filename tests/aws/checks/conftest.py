@@ -268,6 +268,18 @@ def until(look: Callable[[], Any], limit: float = 40.0) -> Any:
     return seen
 
 
+def long_there(world: World, address: str) -> None:
+    """Make the agents of a task old, so that nobody waits for them to connect."""
+    cluster, _, task_id = address.partition("/")
+
+    async def change() -> None:
+        state = world.sandbox._server.world.state.region(world.region)
+        for container in state.clusters[cluster].tasks[task_id].containers:
+            container.agent_started = time.time() - 3600
+
+    world.sandbox.call(change())
+
+
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     sandbox = package.start(pace="fast", runtime=WITHOUT_ENGINE, iam=True)

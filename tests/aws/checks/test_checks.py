@@ -66,3 +66,8 @@ def test_findings_travel_and_are_told(world: World) -> None:
     assert [each["id"] for each in told_["findings"]] == [each.id for each in found]
     assert found.where in repr(found)
     assert found.html().startswith("<div>")
+
+
+def test_looking_inside_leaves_no_session(world: World) -> None:
+    world.admin.check("demo/worker")
+    assert world.sandbox.wait_idle()

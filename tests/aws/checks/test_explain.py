@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import time
 from typing import Any
 
 import pytest
@@ -12,21 +11,9 @@ import pytest
 from ecs_exec_magic.aws.checks import explain
 from ecs_exec_magic.errors import AgentNotConnected, EcsExecError, ExecNotEnabled
 
-from .conftest import World
+from .conftest import World, long_there
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def long_there(world: World, address: str) -> None:
-    """Make the agents of a task old, so that nobody waits for them to connect."""
-    cluster, _, task_id = address.partition("/")
-
-    async def change() -> None:
-        state = world.sandbox._server.world.state.region(world.region)
-        for container in state.clusters[cluster].tasks[task_id].containers:
-            container.agent_started = time.time() - 3600
-
-    world.sandbox.call(change())
 
 
 def refused(world: World, address: str) -> EcsExecError:
