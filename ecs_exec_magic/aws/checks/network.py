@@ -101,7 +101,12 @@ async def public_address(scene: Scene) -> Finding | None:
     return ok("addresses suit the routes") if places else None
 
 
-@check("network.egress", "whether security groups let it out", "ec2:DescribeSecurityGroups")
+@check(
+    "network.egress",
+    "whether security groups let it out",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeVpcs",
+)
 async def egress(scene: Scene) -> Finding | None:
     places = await sites(scene)
     perhaps: list[str] = []

@@ -76,16 +76,17 @@ async def _instance_role(scene: Scene, task: Record | None) -> str:
         id_ = str(instance.get("ec2InstanceId", ""))
         if instance.get("containerInstanceArn") != arn or not id_.startswith("i-"):
             continue
-        answer = await scene.call("ec2", "describe_instances", InstanceIds=[id_])
-        for reservation in answer.get("Reservations", ()):
+        wanted = [{"Name": "instance-id", "Values": [id_]}]
+        found = await scene.pages("ec2", "describe_instances", "Reservations", Filters=wanted)
+        for reservation in found:
             for each in reservation.get("Instances", ()):
                 profile = str((each.get("IamInstanceProfile") or {}).get("Arn", ""))
                 if profile:
                     name = profile.rpartition("/")[2]
-                    found = await scene.call(
+                    answer = await scene.call(
                         "iam", "get_instance_profile", InstanceProfileName=name
                     )
-                    for role in found["InstanceProfile"].get("Roles", ()):
+                    for role in answer["InstanceProfile"].get("Roles", ()):
                         return str(role["Arn"])
     return ""
 
@@ -113,7 +114,13 @@ async def _there(scene: Scene) -> list[Role]:
     return found
 
 
-@check("role.present", "whether tasks have a role", _DEFINITION)
+@check(
+    "role.present",
+    "whether tasks have a role",
+    _DEFINITION,
+    "ec2:DescribeInstances",
+    "iam:GetInstanceProfile",
+)
 async def present(scene: Scene) -> Finding | None:
     found, without = await roles(scene)
     if without:

@@ -141,21 +141,37 @@ for _name in WELL_IN_PRIVATE:
 
 def on_an_instance(world: World, version: str) -> Findings:
     cluster = world.cluster()
-    world.aws("ecs").register_container_instance(
-        cluster=cluster,
-        totalResources=[
-            {"name": "CPU", "type": "INTEGER", "integerValue": 1024},
-            {"name": "MEMORY", "type": "INTEGER", "integerValue": 2000},
-        ],
-        versionInfo={"agentVersion": version},
-    )
-    family = world.family(requiresCompatibilities=["EC2"], networkMode="bridge", cpu=None)
-    return world.check(world.run(cluster, family, launchType="EC2", networkConfiguration=None))
+    world.instance(cluster, version)
+    return world.check(world.run_on_instance(cluster))
 
 
 @case("instance.agent-version", "ok", "1.75.0")
 def current_agent(world: World) -> Findings:
     return on_an_instance(world, "1.75.0")
+
+
+@case("role.channel", "ok", "role-")
+@case("role.present", "ok", "role-")
+@case("network.route", "ok", "igw-")
+def role_of_the_instance(world: World) -> Findings:
+    """A task without a role has that of its instance."""
+    cluster = world.cluster()
+    world.instance(cluster, profile=world.profile(world.role(service="ec2")))
+    return world.check(world.run_on_instance(cluster, None))
+
+
+@case("role.channel", "fail", "ssmmessages:OpenDataChannel")
+def poor_role_of_the_instance(world: World) -> Findings:
+    cluster = world.cluster()
+    world.instance(cluster, profile=world.profile(world.role(["s3:*"], service="ec2")))
+    return world.check(world.run_on_instance(cluster, None))
+
+
+@case("role.present", "fail", "no task role")
+def instance_without_role(world: World) -> Findings:
+    cluster = world.cluster()
+    world.instance(cluster)
+    return world.check(world.run_on_instance(cluster, None))
 
 
 @case("instance.agent-version", "fail", "1.40.0")

@@ -184,6 +184,34 @@ class World:
         )
         return f"{cluster}/{arn.rpartition('/')[2]}"
 
+    def instance(self, cluster: str, version: str = "1.75.0", profile: str = "") -> None:
+        """A container instance on a real instance of EC2, with an instance profile if named."""
+        given = {"IamInstanceProfile": {"Name": profile}} if profile else {}
+        answer = self.aws("ec2").run_instances(
+            ImageId="ami-12345678", MinCount=1, MaxCount=1, **given
+        )
+        id_ = answer["Instances"][0]["InstanceId"]
+        self.aws("ecs").register_container_instance(
+            cluster=cluster,
+            instanceIdentityDocument=json.dumps({"instanceId": id_}),
+            totalResources=[
+                {"name": "CPU", "type": "INTEGER", "integerValue": 1024},
+                {"name": "MEMORY", "type": "INTEGER", "integerValue": 2000},
+            ],
+            versionInfo={"agentVersion": version},
+        )
+
+    def run_on_instance(self, cluster: str, role: str | None = "sandbox-task-role") -> str:
+        """A task on a container instance, in the instance's network; its address."""
+        family = self.family(role, requiresCompatibilities=["EC2"], networkMode="bridge", cpu=None)
+        return self.run(cluster, family, launchType="EC2", networkConfiguration=None)
+
+    def profile(self, role: str) -> str:
+        """An instance profile with a role."""
+        self.aws("iam").create_instance_profile(InstanceProfileName=role)
+        self.aws("iam").add_role_to_instance_profile(InstanceProfileName=role, RoleName=role)
+        return role
+
     # -- EC2 -------------------------------------------------------------------------------------
 
     def vpc(self) -> Vpc:

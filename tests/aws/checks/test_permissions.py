@@ -16,6 +16,8 @@ pytestmark = pytest.mark.timeout(180)
 # Permissions whose absence a check of its own tells as a failure, not as something unknown.
 TOLD = {"ecs:DescribeTasks": "caller.describe-tasks", "ecs:ExecuteCommand": "caller"}
 PERMISSIONS = sorted({each for check in CHECKS.values() for each in check.needs} - set(TOLD))
+SESSIONS = {"ssm:TerminateSession", "kms:GenerateDataKey"}  # what every session needs
+OF_INSTANCES = ("ecs:DescribeContainerInstances", "ec2:DescribeInstances", "iam:GetInstanceProfile")
 NEEDS_NOTHING = {"sts:GetCallerIdentity"}  # as on AWS
 
 
@@ -40,7 +42,7 @@ def before(world: World, address: str) -> Findings:
 
 @pytest.mark.parametrize("permission", PERMISSIONS)
 def test_one_denied(world: World, address: str, before: Findings, permission: str) -> None:
-    if permission == "ecs:DescribeContainerInstances":
+    if permission in OF_INSTANCES:
         address, before = _on_an_instance(world)
     found = world.user(permission).check(address, inside=False)
     unknown = [each for each in found if each.status == "unknown"]
@@ -63,17 +65,21 @@ def test_one_denied(world: World, address: str, before: Findings, permission: st
 
 def _on_an_instance(world: World) -> tuple[str, Findings]:
     cluster = world.cluster()
-    world.aws("ecs").register_container_instance(
-        cluster=cluster,
-        totalResources=[
-            {"name": "CPU", "type": "INTEGER", "integerValue": 1024},
-            {"name": "MEMORY", "type": "INTEGER", "integerValue": 2000},
-        ],
-        versionInfo={"agentVersion": "1.75.0"},
-    )
-    family = world.family(requiresCompatibilities=["EC2"], networkMode="bridge", cpu=None)
-    address = world.run(cluster, family, launchType="EC2", networkConfiguration=None)
+    world.instance(cluster, profile=world.profile(world.role(service="ec2")))
+    address = world.run_on_instance(cluster, None)
     return address, world.check(address)
+
+
+@pytest.mark.parametrize("on_instance", [False, True])
+def test_what_is_listed_is_enough(world: World, address: str, *, on_instance: bool) -> None:
+    """Who has the permissions that checks say they need, and no other, learns everything."""
+    if on_instance:
+        address, _ = _on_an_instance(world)
+    actions = sorted({each for check in CHECKS.values() for each in check.needs} | SESSIONS)
+    allow = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    found = world.user(statements=[allow]).check(address, agent_log=True)
+    denied = [each for each in found if each.status == "unknown" and "denied" in str(each)]
+    assert denied == [], found
 
 
 def test_every_check_says_what_it_needs() -> None:
