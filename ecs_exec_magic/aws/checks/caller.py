@@ -6,6 +6,7 @@ tasks.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from ...errors import AccessDenied, TargetNotFound
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ...findings import Finding
     from ..simulation import Verdict
 
-__all__ = ["request_context"]
+__all__ = ["granted", "request_context"]
 
 _SIMULATE = "iam:SimulatePrincipalPolicy"
 _MOST = 5  # tasks that are asked about: those of a service differ in their tags at most
@@ -30,14 +31,36 @@ def request_context(scene: Scene) -> dict[str, str | tuple[str, ...]]:
     return {"aws:RequestedRegion": scene.api.region, "aws:SecureTransport": "true"}
 
 
+def granted(
+    principal: str, policy: str, actions: Sequence[str], *resources: str, effect: str = "Allow"
+) -> str:
+    """The command that gives a user or role an inline policy; empty for roles that AWS keeps."""
+    kind, _, path = principal.rpartition(":")[2].partition("/")
+    name = path.rpartition("/")[2]
+    if kind not in ("user", "role", "group") or name.startswith("AWSReservedSSO_"):
+        return ""
+    statement = {"Effect": effect, "Action": list(actions), "Resource": list(resources)}
+    document = json.dumps(
+        {"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":")
+    )
+    return (
+        f"aws iam put-{kind}-policy --{kind}-name {name} --policy-name {policy} "
+        f"--policy-document '{document}'"
+    )
+
+
 async def _tasks(scene: Scene) -> list[tuple[str, str, dict[str, str]]]:
     """Tasks to ask about: label, ARN and tags; one that stands for all where none runs."""
     cluster = await scene.arn("ecs", f"cluster/{scene.place}")
     try:
-        tasks = (await scene.running())[:_MOST]
+        tasks = await scene.running()
     except AccessDenied:
         tasks = []  # caller.describe-tasks tells
-    found = [(short(each), str(each["taskArn"]), _tags(each)) for each in tasks]
+    # Tasks with the same tags are alike to policies: IAM's simulator takes few calls.
+    alike = {repr(sorted(_tags(each).items())): each for each in reversed(tasks)}
+    found = [
+        (short(each), str(each["taskArn"]), _tags(each)) for each in tasks if each in alike.values()
+    ][:_MOST]
     name = cluster.replace(":cluster/", ":task/")
     return found or [("any task", f"{name}/{'0' * 32}", dict[str, str]())]
 
@@ -105,8 +128,8 @@ async def execute_command(scene: Scene) -> Finding:
         if not any(two) or any(v.decision == "explicitDeny" for v in two)
     ]
     cure = f"allow ecs:ExecuteCommand to {caller} on {cluster} and on its tasks"
-    call = f"aws iam simulate-principal-policy --policy-source-arn {caller} --action-names "
-    call += f"ecs:ExecuteCommand --resource-arns {cluster}"
+    tasks = f"{cluster.replace(':cluster/', ':task/')}/*"
+    call = granted(caller, "ecs-exec-operator", ["ecs:ExecuteCommand"], cluster, tasks)
     if refused:
         label, verdict = refused[0]
         where = "" if len(refused) == len(pairs) else f" in {listed([each for each, _ in refused])}"
@@ -143,6 +166,12 @@ async def describe_tasks(scene: Scene) -> Finding:
         "the caller may not look at tasks, and so not find a container",
         verdict.why,
         f"allow ecs:DescribeTasks on {task.rpartition('/')[0]}/*",
+        granted(
+            await scene.caller(),
+            "ecs-exec-tasks",
+            ["ecs:DescribeTasks"],
+            f"{task.rpartition('/')[0]}/*",
+        ),
     )
 
 
@@ -161,6 +190,7 @@ async def data_key(scene: Scene) -> Finding | None:
         "the caller may not use the key that encrypts sessions",
         f"kms:GenerateDataKey on {key}: {verdict.why}",
         f"allow kms:GenerateDataKey to {await scene.caller()} on {key}",
+        granted(await scene.caller(), "ecs-exec-key", ["kms:GenerateDataKey"], key),
     )
 
 
@@ -176,6 +206,13 @@ async def start_session(scene: Scene) -> Finding:
         "the caller can start sessions past ECS, which are not logged",
         f"ssm:StartSession on tasks: {verdict.why}",
         f"deny ssm:StartSession on {resource}/*, unless method='start-session' is wanted",
+        granted(
+            await scene.caller(),
+            "ecs-exec-no-sessions",
+            ["ssm:StartSession"],
+            f"{resource}/*",
+            effect="Deny",
+        ),
     )
 
 
@@ -190,8 +227,10 @@ async def resume_session(scene: Scene) -> Finding:
     if not refused:
         return ok("the caller may resume and end sessions")
     names = " and ".join(each.question.action for each in refused)
+    sessions = f"{session.rpartition('/')[0]}/ecs-execute-command-*"
     return warn(
         f"the caller lacks {names}: a connection that breaks is lost, or its session stays open",
         f"{caller}: {refused[0].why}",
-        f"allow {names} on {session.rpartition('/')[0]}/ecs-execute-command-*",
+        f"allow {names} on {sessions}",
+        granted(caller, "ecs-exec-sessions", [each.question.action for each in refused], sessions),
     )

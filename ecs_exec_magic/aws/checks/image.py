@@ -41,7 +41,14 @@ _WRONG = (" ERROR ", " CRITICAL ", "AccessDenied")
 async def looked_in(scene: Scene) -> list[ContainerRef]:
     """One container for each image and name: all of a service are alike."""
     chosen: dict[tuple[str, str], ContainerRef] = {}
+    windows = {
+        str(task["taskArn"])
+        for task in await scene.running()
+        if str(task.get("platformFamily", "")).lower().startswith("windows")
+    }
     for ref in await refs(scene):
+        if ref.task_arn in windows:
+            continue  # nothing of what is looked for is there, nor needed
         chosen.setdefault((ref.family, ref.container), ref)
     return list(chosen.values())
 

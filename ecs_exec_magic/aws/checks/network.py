@@ -94,8 +94,9 @@ async def public_address(scene: Scene) -> Finding | None:
                 f"{site.users} in {site.subnet} has no public address",
                 f"the subnet's way out is an internet gateway ({target}), which needs one",
                 "let tasks have public addresses, or put them into a subnet with a NAT gateway",
-                f"aws ecs update-service --cluster {scene.place} --service SERVICE "
-                "--network-configuration 'awsvpcConfiguration={subnets=["
+                f"aws ecs update-service --cluster {scene.place} --service "
+                f"{site.service or 'SERVICE'} --network-configuration "
+                "'awsvpcConfiguration={subnets=["
                 f"{site.subnet}],securityGroups=[{','.join(site.groups)}],assignPublicIp=ENABLED}}'",
             )
     return ok("addresses suit the routes") if places else None

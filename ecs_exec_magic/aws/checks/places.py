@@ -36,12 +36,14 @@ class Site:
 
     Attributes:
         users: what is there, in words.
+        service: name of the service; empty for none.
         groups: ids of security groups.
         public: whether it has a public address.
         owner: account that owns the subnet.
     """
 
     users: str
+    service: str
     vpc: str
     subnet: str
     cidr: str
@@ -64,16 +66,20 @@ async def sites(scene: Scene) -> list[Site]:
 
 
 async def _sites(scene: Scene) -> list[Site]:
-    found: dict[tuple[str, tuple[str, ...], bool], str] = {}
+    found: dict[tuple[str, tuple[str, ...], bool], tuple[str, str]] = {}
 
-    def add(users: str, subnet: str, groups: Iterable[str], public: bool) -> None:
+    def add(
+        users: str, subnet: str, groups: Iterable[str], public: bool, service: str = ""
+    ) -> None:
         if subnet:
-            found.setdefault((subnet, tuple(sorted(groups)), public), users)
+            found.setdefault((subnet, tuple(sorted(groups)), public), (users, service))
 
     for task, eni in await _interfaces(scene):
         groups = [group["GroupId"] for group in eni.get("Groups", ())]
         public = bool((eni.get("Association") or {}).get("PublicIp") or eni.get("Ipv6Addresses"))
-        add(short(task), str(eni.get("SubnetId", "")), groups, public)
+        group = str(task.get("group", ""))
+        service_name = group[8:] if group.startswith("service:") else ""
+        add(short(task), str(eni.get("SubnetId", "")), groups, public, service_name)
     for instance in await _ec2_instances(scene):
         groups = [group["GroupId"] for group in instance.get("SecurityGroups", ())]
         public = bool(instance.get("PublicIpAddress"))
@@ -83,7 +89,8 @@ async def _sites(scene: Scene) -> list[Site]:
         for subnet in network.get("subnets", ()):
             public = network.get("assignPublicIp") == "ENABLED"
             groups = network.get("securityGroups", ())
-            add(f"service {service['serviceName']}", subnet, groups, public)
+            name = str(service["serviceName"])
+            add(f"service {name}", subnet, groups, public, name)
     if not found:
         return []
     ids = sorted({subnet for subnet, _, _ in found})
@@ -92,7 +99,7 @@ async def _sites(scene: Scene) -> list[Site]:
     )
     subnets = {each["SubnetId"]: each for each in described}
     made = []
-    for (subnet, groups_, public), users in found.items():
+    for (subnet, groups_, public), (users, of_service) in found.items():
         there = subnets.get(subnet)
         if there is None:
             continue
@@ -100,6 +107,7 @@ async def _sites(scene: Scene) -> list[Site]:
         made.append(
             Site(
                 users,
+                of_service,
                 vpc,
                 subnet,
                 str(there.get("CidrBlock", "")),

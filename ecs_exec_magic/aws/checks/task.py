@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .registry import check, fail, ok, unknown, warn
+from .registry import check, fail, ok, warn
 from .scene import Record, Scene, listed, short
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ async def platform(scene: Scene) -> Finding | None:
     if not tasks:
         return None
     old = [each for each in tasks if platform_too_old(each)]
+    service = str((old or tasks)[0].get("group", "")).removeprefix("service:")
     versions = listed([f"{each.get('platformVersion')}" for each in tasks])
     if not old:
         return ok(f"Fargate's platform version knows exec: {versions}")
@@ -101,7 +102,7 @@ async def platform(scene: Scene) -> Finding | None:
         f"the platform version is too old in {listed(_names(old))}",
         f"platform version {versions}; exec needs 1.4.0 on Linux, 1.0.0 on Windows",
         "deploy on platform version LATEST",
-        f"aws ecs update-service --cluster {scene.place} --service SERVICE "
+        f"aws ecs update-service --cluster {scene.place} --service {service} "
         "--platform-version LATEST --force-new-deployment",
     )
 
@@ -154,7 +155,8 @@ async def agent_version(scene: Scene) -> Finding | None:
         versions.append(text or "unknown")
         attributes = {a.get("name"): a.get("value") for a in each.get("attributes", ())}
         windows = attributes.get("ecs.os-type") == "windows"
-        if version_of(text) < (_WINDOWS_AGENT if windows else _AGENT):
+        # Without a number, as of instances that AWS manages, it is as new as AWS makes it.
+        if text and version_of(text) < (_WINDOWS_AGENT if windows else _AGENT):
             old.append(str(each.get("ec2InstanceId") or each.get("containerInstanceArn")))
     if old:
         return fail(
@@ -258,7 +260,7 @@ async def static_keys(scene: Scene) -> Finding | None:
             + ".containerDefinitions[].[environment[].name,secrets[].name]",
         )
     if files:
-        return unknown(
+        return warn(
             f"{listed(files)} reads its environment from files, which are not looked into",
             "environmentFiles may hold static AWS keys",
             "see that AWS_ACCESS_KEY_ID is not in them",
