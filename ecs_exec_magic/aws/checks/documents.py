@@ -39,25 +39,18 @@ def says(document: Any, action: str, principals: Sequence[str] = (), resource: s
             statements have no principals, or it does not matter.
         resource: an ARN; ``*`` for any.
     """
-    found: Says = "nothing"
-    for statement in read(document):
-        if not (
-            _fits(statement, "Action", action, re.IGNORECASE)
-            and (resource == "*" or _fits(statement, "Resource", resource, missing=True))
-            and _is_for(statement, principals)
-        ):
-            continue
-        conditional = bool(statement.get("Condition"))
-        if statement.get("Effect") == "Deny":
-            if not conditional:
-                return "deny"
-            if found == "allow":
-                found = "perhaps"
-        elif not conditional and found in ("nothing", "perhaps"):
-            found = "allow"
-        elif conditional and found == "nothing":
-            found = "perhaps"
-    return found
+    found = {
+        (statement.get("Effect"), bool(statement.get("Condition")))
+        for statement in read(document)
+        if _fits(statement, "Action", action, re.IGNORECASE)
+        and (resource == "*" or _fits(statement, "Resource", resource, missing=True))
+        and _is_for(statement, principals)
+    }
+    if ("Deny", False) in found:
+        return "deny"
+    if ("Allow", False) in found:
+        return "perhaps" if ("Deny", True) in found else "allow"
+    return "perhaps" if ("Allow", True) in found else "nothing"
 
 
 def _texts(value: Any) -> list[str]:
