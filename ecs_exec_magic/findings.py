@@ -205,7 +205,7 @@ def _row(finding: Finding) -> Row:
     return Row(
         (
             Cell(finding.status, dot(_COLOURS[finding.status], finding.status)),
-            Cell(finding.id),
+            Cell(finding.id, f'<span style="white-space:nowrap">{escaped(finding.id)}</span>'),
             Cell(finding.title, "<br>".join(said)),
         )
     )
