@@ -18,6 +18,7 @@ import contextlib
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .audit import Audit, AuditEntry, audit
 from .aws import listing, profiles
 from .aws.api import AwsApi, end_threads
 from .aws.plan.choices import account_choices
@@ -39,15 +40,19 @@ from .target import Target
 if TYPE_CHECKING:
     import concurrent.futures
     import os
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from datetime import datetime, timedelta
 
     import boto3
 
     from .aws.enabling.options import Logging
+    from .journal import Journal
 
 __all__ = [
     "FARGATE_SIZES",
     "AccountChoices",
+    "Audit",
+    "AuditEntry",
     "Client",
     "Enabling",
     "Finding",
@@ -184,27 +189,38 @@ class Client:
         task: str | None = None,
         family: str | None = None,
         container: str | None = None,
+        tags: Mapping[str, str | None] | None = None,
     ) -> list[Target]:
         """Find every running container that an address means; arguments as for :meth:`target`.
 
+        Args:
+            tags: only in tasks with these tags; None as a value: whatever it is. The address may be
+                left out then: all tasks of the cluster are meant.
+
         Raises:
-            TargetNotFound: nothing of that name runs.
+            TargetNotFound: nothing of that name, or with these tags, runs.
             AmbiguousTarget: tasks have several containers and none is named.
         """
         words = _words(cluster, service, task, family, container)
-        return self._targets(self._call(find(self._api, address, want="all", **words)))
+        return self._targets(self._call(find(self._api, address, want="all", tags=tags, **words)))
 
-    def fleet(self, address: str | Sequence[str] | None = None, **words: str | None) -> Fleet:
+    def fleet(
+        self,
+        address: str | Sequence[str] | None = None,
+        *,
+        tags: Mapping[str, str | None] | None = None,
+        **words: str | None,
+    ) -> Fleet:
         """Every running container that an address means, to run commands in all at once.
 
         Arguments and errors are those of :meth:`targets`; several addresses mean the containers of
         each, every one once.
         """
         if address is None or isinstance(address, str):
-            return Fleet(self._api, self._bridge, self.targets(address, **words))
+            return Fleet(self._api, self._bridge, self.targets(address, tags=tags, **words))
 
         async def each() -> list[Found]:
-            asked = (find(self._api, one, want="all", **words) for one in address)
+            asked = (find(self._api, one, want="all", tags=tags, **words) for one in address)
             return list(await asyncio.gather(*asked))
 
         targets = [target for found in self._call(each()) for target in self._targets(found)]
@@ -223,13 +239,19 @@ class Client:
         method: Method = "execute-command",
         max_bytes: int | None = None,
         max_parallel: int = 50,
+        retry: int = 0,
+        max_failures: int | None = None,
+        fail_fast: bool = False,
+        idempotent: bool = False,
+        tags: Mapping[str, str | None] | None = None,
         **words: str | None,
     ) -> FleetResult:
         """Run a command in every running container that an address means.
 
-        ``client.fleet(address).run(command)`` is the same, and says more.
+        ``client.fleet(address).run(command)`` is the same, and says more. With ``tags`` the
+        address may be a cluster alone.
         """
-        return self.fleet(address, **words).run(
+        return self.fleet(address, tags=tags, **words).run(
             command,
             shell=shell,
             stdin=stdin,
@@ -238,6 +260,10 @@ class Client:
             method=method,
             max_bytes=max_bytes,
             max_parallel=max_parallel,
+            retry=retry,
+            max_failures=max_failures,
+            fail_fast=fail_fast,
+            idempotent=idempotent,
         )
 
     # -- what there is ---------------------------------------------------------------------------
@@ -337,6 +363,64 @@ class Client:
             inside=inside,
             log=agent_log,
             progress=progress,
+        )
+
+    # -- what was run ----------------------------------------------------------------------------
+
+    def audit(
+        self,
+        target: str | None = None,
+        *,
+        since: str | timedelta | datetime = "2h",
+        until: str | timedelta | datetime | None = None,
+        who: str | None = None,
+        limit: int | None = None,
+        transcripts: bool = False,
+        max_bytes: int = 256 * 1024,
+        journal: str | os.PathLike[str] | Journal | None = None,
+        mask: bool = True,
+        cluster: str | None = None,
+        service: str | None = None,
+        task: str | None = None,
+        family: str | None = None,
+        container: str | None = None,
+    ) -> Audit:
+        """Who ran what, where, when, and from where: every session, and every call refused.
+
+        CloudTrail's events are joined by the session's id with its log in CloudWatch Logs or S3,
+        and with the runs that a notebook has recorded. What a source does not give is said in
+        :attr:`Audit.sources` and in the notes of the entries; it is no error.
+
+        Args:
+            target: ``CLUSTER[/NAME[:CONTAINER]]``, as for :meth:`tasks`; None: all clusters of the
+                region. The options say the same in words.
+            since: an age, a day or a time, as in ``2h``; CloudTrail goes back 90 days.
+            until: the same; None for now.
+            who: only by this user: name, ARN, role, name of a role's session, or a pattern with
+                ``*``.
+            limit: only the newest so many.
+            transcripts: read what the sessions showed, too.
+            max_bytes: so much of each.
+            journal: of a notebook, or its directory, which mostly is ``.ecs-exec``.
+            mask: mask what looks like a secret in commands, errors and transcripts.
+
+        Raises:
+            InvalidRequest: what is asked is malformed or contradicts itself; nothing was called.
+        """
+        return self._call(
+            audit(
+                self._api,
+                target,
+                since=since,
+                until=until,
+                who=who,
+                limit=limit,
+                transcripts=transcripts,
+                max_bytes=max_bytes,
+                journal=journal,
+                mask=mask,
+                **_words(cluster, service, task, family, container),
+            )
         )
 
     # -- making and removing ---------------------------------------------------------------------

@@ -20,6 +20,7 @@
     ├── CommandFailed             the command ended with a non-zero exit code
     │   └── CommandTimeout        the command was ended because its time was up (TimeoutError)
     ├── FleetFailed               a command failed in some of several containers
+    ├── NotBegun                  a run in several containers was ended before this one's turn
     ├── BridgeError               the chosen event-loop bridge is not safe here
     └── ProvisionError            infrastructure could not be made or removed
 
@@ -54,6 +55,7 @@ __all__ = [
     "Interrupted",
     "InvalidRequest",
     "MethodUnavailable",
+    "NotBegun",
     "ProtocolError",
     "ProvisionError",
     "ServiceError",
@@ -249,6 +251,10 @@ class FleetFailed(EcsExecError):
     """A command failed in some of several containers; :attr:`result` is the whole FleetResult."""
 
     output_shown: bool = False
+
+
+class NotBegun(EcsExecError):
+    """A run in several containers was ended before this container's turn: nothing ran in it."""
 
 
 class BridgeError(EcsExecError):

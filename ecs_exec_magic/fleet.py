@@ -1,27 +1,34 @@
-"""One command in many containers at once, and what came of it in each.
+"""One command in many containers at once.
 
-Knows results by address. Never knows how containers are found, nor notebooks.
+Knows jobs, and which of them may run when. Never knows how containers are found, nor notebooks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import html
 import os
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from .cleaning import plain
-from .errors import EcsExecError, FleetFailed, InvalidRequest
-from .masking import mask
-from .results import CommandResult, one_line
+from .aws.census import Census
+from .aws.slots import SESSIONS_PER_CONTAINER, slots
+from .errors import (
+    AgentNotConnected,
+    EcsExecError,
+    InvalidRequest,
+    NotBegun,
+    ProtocolError,
+    ServiceError,
+    SessionLost,
+    Throttled,
+)
+from .fleet_result import FleetResult, Outcome
+from .results import CommandResult
 from .runner import Job, Request
 from .running import RunningCommand, watch
-from .views import BAD, GOOD, short_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from .address import ContainerRef
     from .aws.api import AwsApi
@@ -31,184 +38,55 @@ if TYPE_CHECKING:
     OnResult = Callable[[str, "Outcome"], object]
     OnNotice = Callable[[str], object]
 
-__all__ = ["Fleet", "FleetJob", "FleetResult"]
+__all__ = ["Fleet", "FleetJob", "FleetResult", "Limits"]
 
 _REPEATABLE = (str, bytes, bytearray, memoryview, os.PathLike, list, tuple)
 
-Outcome: TypeAlias = CommandResult | EcsExecError
+_NOTHING_RAN = (AgentNotConnected, Throttled)
+_NOBODY_KNOWS = (ServiceError, SessionLost, ProtocolError)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between attempts
+_CROWDED = 60.0  # seconds that others' sessions are waited for
+_LOOK_AGAIN = 3.0
 
 
-class FleetResult(Mapping[str, Outcome]):
-    """What a command gave in each of several containers.
+@dataclass(frozen=True)
+class Limits:
+    """How a run in many containers goes on.
 
-    A mapping from addresses, as in ``prod/0123...:nginx``, to a
-    :class:`~ecs_exec_magic.results.CommandResult`, or to the error that kept the command from
-    running or its end from being seen. In the order of the containers that were asked for.
+    Attributes:
+        max_parallel: containers at once.
+        retry: how often a command is begun again in a container where it failed.
+        max_failures: once so many have failed, no more are begun; None: all are.
+        idempotent: running the command twice does no harm, so that it may also be begun again
+            where nobody knows whether it ran.
+
+    Raises:
+        InvalidRequest: a number is too small.
     """
 
-    def __init__(self, outcomes: Mapping[str, Outcome], command: str | list[str] = "") -> None:
-        self._outcomes = dict(outcomes)
-        self.command = command
+    max_parallel: int = 50
+    retry: int = 0
+    max_failures: int | None = None
+    idempotent: bool = False
 
-    def __getitem__(self, address: str) -> Outcome:
-        return self._outcomes[address]
+    def __post_init__(self) -> None:
+        for name, least in (("max_parallel", 1), ("retry", 0), ("max_failures", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InvalidRequest(f"{name}={value} is not possible; {least} is the least")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._outcomes)
+    def may_repeat(self, outcome: Outcome) -> bool:
+        """Whether a command may be begun again after that outcome, by its nature.
 
-    def __len__(self) -> int:
-        return len(self._outcomes)
-
-    # -- outcomes --------------------------------------------------------------------------------
-
-    @property
-    def ok(self) -> bool:
-        """Whether there are containers, and the command ended with exit code 0 in each."""
-        return bool(self._outcomes) and len(self.succeeded) == len(self)
-
-    def __bool__(self) -> bool:
-        return self.ok
-
-    @property
-    def results(self) -> dict[str, CommandResult]:
-        """Those whose end was seen, with whatever exit code."""
-        return {a: each for a, each in self.items() if isinstance(each, CommandResult)}
-
-    @property
-    def succeeded(self) -> dict[str, CommandResult]:
-        """Those that ended with exit code 0."""
-        return {address: each for address, each in self.results.items() if each.ok}
-
-    @property
-    def failed(self) -> dict[str, CommandResult]:
-        """Those that ended otherwise."""
-        return {address: each for address, each in self.results.items() if not each.ok}
-
-    @property
-    def errors(self) -> dict[str, EcsExecError]:
-        """Those where the command could not run, or its end was not seen."""
-        return {a: each for a, each in self.items() if isinstance(each, EcsExecError)}
-
-    def check(self) -> FleetResult:
-        """Return self if the command succeeded everywhere.
-
-        Raises:
-            FleetFailed: it did not; the message counts and names where.
+        One that ended, with whatever exit code, is what ``retry`` is for. One whose end was not
+        seen may still run: it is never repeated behind the user's back.
         """
-        if self.ok:
-            return self
-        if not self._outcomes:
-            raise FleetFailed("the command ran nowhere: there was no container", result=self)
-        bad = [*self.failed, *self.errors]
-        first = self[bad[0]]
-        how = f"{type(first).__name__}: {first}"
-        if isinstance(first, CommandResult):
-            last = mask(_last_line(first, "stderr")).text
-            how = f"{first._outcome()}" + (f": {last[-200:]}" if last else "")
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        what = repr(one_line(self.command)) if self.command else "the command"
-        raise FleetFailed(
-            f"{what} failed in {len(bad)} of {len(self)} containers: {bad[0]}{more}",
-            cause=f"in {bad[0]}: {how}",
-            cure="look at .result: .failed, .errors and .table() say what happened where",
-            result=self,
-        )
-
-    # -- as data ---------------------------------------------------------------------------------
-
-    def table(self) -> list[dict[str, Any]]:
-        """A row for each container: address, outcome, exit code, sizes, seconds, last line."""
-        return [_row(address, each) for address, each in self.items()]
-
-    def dataframe(self) -> Any:
-        """:meth:`table` as a pandas DataFrame.
-
-        Raises:
-            InvalidRequest: pandas is not installed.
-        """
-        try:
-            import pandas
-        except ImportError:
-            raise InvalidRequest(
-                "dataframe() needs pandas", cure="pip install pandas, or use table()"
-            ) from None
-        return pandas.DataFrame(self.table())
-
-    def group(self) -> list[tuple[list[str], Outcome]]:
-        """Addresses that gave the same outcome together, with one of it; the rarest first.
-
-        Outcomes are the same when exit code and both streams are, or class and text of the error.
-        """
-        groups: dict[Any, list[str]] = {}
-        for address, each in self.items():
-            groups.setdefault(_likeness(each), []).append(address)
-        ordered = sorted(groups.values(), key=len)
-        return [(addresses, self[addresses[0]]) for addresses in ordered]
-
-    # -- as text ---------------------------------------------------------------------------------
-
-    def __repr__(self) -> str:
-        counts = (
-            ("ok", len(self.succeeded)),
-            ("failed", len(self.failed)),
-            ("errors", len(self.errors)),
-        )
-        said = ", ".join(f"{count} {name}" for name, count in counts if count)
-        return f"<FleetResult of {len(self)} containers: {said or 'nothing ran'}>"
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": repr(self), "text/html": self._html()}
-
-    def _html(self) -> str:
-        columns = ("", "container", "outcome", "exit code", "seconds", "last line")
-        head = "".join(f'<th style="text-align:left">{name}</th>' for name in columns)
-        body = "".join(map(_html_row, self.table()))
-        return (
-            f"<div>{html.escape(repr(self)[1:-1])}"
-            f'<table style="margin:.3em 0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-            "</table></div>"
-        )
-
-
-def _likeness(outcome: Outcome) -> Any:
-    if isinstance(outcome, CommandResult):
-        return outcome.exit_code, outcome.stdout_bytes, outcome.stderr_bytes
-    return type(outcome), str(outcome)
-
-
-def _row(address: str, outcome: Outcome) -> dict[str, Any]:
-    row: dict[str, Any] = {"container": address, "outcome": "error", "exit_code": None}
-    if isinstance(outcome, CommandResult):
-        row["outcome"] = "ok" if outcome.ok else "timed out" if outcome.timed_out else "failed"
-        row["exit_code"] = outcome.exit_code
-        row["stdout_bytes"] = len(outcome.captured_stdout)
-        row["stderr_bytes"] = len(outcome.captured_stderr)
-        row["seconds"] = round(outcome.duration, 3)
-        stream = "stdout" if outcome.ok or not len(outcome.captured_stderr) else "stderr"
-        row["last_line"] = _last_line(outcome, stream)
-    else:
-        row["stdout_bytes"] = row["stderr_bytes"] = 0
-        row["seconds"] = None
-        row["last_line"] = f"{type(outcome).__name__}: {outcome}"
-    return row
-
-
-def _last_line(result: CommandResult, stream: str) -> str:
-    capture = getattr(result, f"captured_{stream}")
-    return plain(capture.last_lines(1, at_most=1000).decode("utf-8", "replace")).strip()
-
-
-def _html_row(row: dict[str, Any]) -> str:
-    good = row["outcome"] == "ok"
-    mark = f'<b style="color:{GOOD if good else BAD}">{"✓" if good else "✗"}</b>'
-    where = short_address(row["container"])
-    last = mask(row["last_line"]).text
-    shown = [where, row["outcome"], row["exit_code"], row["seconds"], last]
-    cells = "".join(
-        f'<td style="text-align:left">{html.escape("" if each is None else str(each)[:200])}</td>'
-        for each in shown
-    )
-    return f"<tr><td>{mark}</td>{cells}</tr>"
+        if isinstance(outcome, CommandResult):
+            return outcome.exit_code is not None or outcome.timed_out or self.idempotent
+        if isinstance(outcome, _NOTHING_RAN):
+            return True
+        return self.idempotent and isinstance(outcome, _NOBODY_KNOWS)
 
 
 class Fleet:
@@ -241,6 +119,10 @@ class Fleet:
         method: Method = "execute-command",
         max_bytes: int | None = None,
         max_parallel: int = 50,
+        retry: int = 0,
+        max_failures: int | None = None,
+        fail_fast: bool = False,
+        idempotent: bool = False,
         on_result: Callable[[str, Outcome], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
         on_tick: Callable[[], object] | None = None,
@@ -254,6 +136,11 @@ class Fleet:
             timeout: seconds for each command.
             check: raise unless all of them end with exit code 0.
             max_parallel: containers at once.
+            retry: begin the command again up to so often where it fails, with growing pauses.
+                Where nobody knows whether it ran it is not repeated, unless ``idempotent``.
+            max_failures: once it has failed in so many, begin no more; those that run go on.
+            fail_fast: the same as ``max_failures=1``.
+            idempotent: running it twice does no harm.
             on_result: called in this thread with address and outcome as each ends.
             on_notice: called in this thread with a sentence when something takes long.
             on_tick: called in this thread ten times a second.
@@ -263,7 +150,8 @@ class Fleet:
             Interrupted: the interrupt key was pressed; ``.result`` holds what came.
         """
         make = self._maker(
-            Request.of(command, shell, stdin, timeout, method, max_bytes), max_parallel
+            Request.of(command, shell, stdin, timeout, method, max_bytes),
+            Limits(max_parallel, retry, 1 if fail_fast else max_failures, idempotent),
         )
 
         def show(item: tuple[str, Outcome] | str) -> None:
@@ -292,6 +180,10 @@ class Fleet:
         method: Method = "execute-command",
         max_bytes: int | None = None,
         max_parallel: int = 50,
+        retry: int = 0,
+        max_failures: int | None = None,
+        fail_fast: bool = False,
+        idempotent: bool = False,
         on_result: Callable[[str, Outcome], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
         on_done: Callable[[], object] | None = None,
@@ -302,31 +194,46 @@ class Fleet:
         What begins with ``on_`` is called in the package's own thread.
         """
         make = self._maker(
-            Request.of(command, shell, stdin, timeout, method, max_bytes), max_parallel
+            Request.of(command, shell, stdin, timeout, method, max_bytes),
+            Limits(max_parallel, retry, 1 if fail_fast else max_failures, idempotent),
         )
         return RunningCommand(
             make(on_result, on_notice), check=check, on_done=on_done, on_tick=on_tick
         )
 
     def _maker(
-        self, request: Request, max_parallel: int
+        self, request: Request, limits: Limits
     ) -> Callable[[OnResult | None, OnNotice | None], FleetJob]:
-        if max_parallel < 1:
-            raise InvalidRequest(f"max_parallel={max_parallel} is not possible; 1 is the least")
         if request.stdin is not None and not isinstance(request.stdin, _REPEATABLE):
             kind = type(request.stdin).__name__
             raise InvalidRequest(
                 f"stdin is {kind}, which can be read only once, and every container needs it",
+                cause="each container gets all of it, and each attempt too",
                 cure="give str, bytes, a path or a list",
             )
+        refs = {each.address: _plain(each) for each in self.targets}
 
         def make(on_result: OnResult | None, on_notice: OnNotice | None) -> FleetJob:
-            # A request of its own for each: the mark of its output must not be known elsewhere.
-            jobs = {
-                each.address: Job(self._api, _plain(each), replace(request), on_notice=on_notice)
-                for each in self.targets
-            }
-            return FleetJob(jobs, request.shown(), max_parallel=max_parallel, on_result=on_result)
+            def job(address: str) -> Job:
+                # A request of its own for each: the mark of its output must not be known elsewhere.
+                return Job(self._api, refs[address], replace(request), on_notice=on_notice)
+
+            census = Census(self._api)
+
+            async def crowd(address: str) -> int:
+                others = await census.others(refs[address])
+                # Without others, places of this process are a matter of waiting for one's turn.
+                return others and others + slots.taken(refs[address])
+
+            return FleetJob(
+                job,
+                list(refs),
+                request.shown(),
+                limits=limits,
+                crowd=crowd,
+                on_result=on_result,
+                on_notice=on_notice,
+            )
 
         return make
 
@@ -340,56 +247,127 @@ class FleetJob:
     """Runs a job for each container, so many at once, and gathers what comes of them.
 
     Args:
-        jobs: by address.
+        make: a new job for an address.
+        addresses: of the containers.
         command: as results show it.
-        max_parallel: how many run at once.
+        limits: how it goes on.
+        crowd: tells how many sessions others have in a container.
         on_result: called with address and outcome as each ends, on the event loop.
+        on_notice: called there with a sentence when something takes long.
     """
 
     def __init__(
         self,
-        jobs: Mapping[str, Job],
+        make: Callable[[str], Job],
+        addresses: Sequence[str],
         command: str | list[str],
         *,
-        max_parallel: int,
-        on_result: Callable[[str, Outcome], object] | None = None,
+        limits: Limits,
+        crowd: Callable[[str], Awaitable[int]],
+        on_result: OnResult | None = None,
+        on_notice: OnNotice | None = None,
     ) -> None:
-        self._jobs = jobs
+        self._make = make
+        self._addresses = addresses
         self._command = command
-        self._max_parallel = max_parallel
+        self._limits = limits
+        self._crowd = crowd
         self._on_result = on_result
+        self._on_notice = on_notice
         self._outcomes: dict[str, Outcome] = {}
-        self._begun: dict[str, Job] = {}
-        self._given_up = False
+        self._attempts: dict[str, int] = {}
+        self._running: dict[str, Job] = {}
+        self._failures = 0
+        self._given_up = asyncio.Event()
         self._interrupted = False
 
     async def run(self) -> FleetResult:
         """Run all of them to their end; one that fails changes nothing for the others."""
-        places = asyncio.Semaphore(self._max_parallel)
-        await asyncio.gather(
-            *(self._one(places, address, job) for address, job in self._jobs.items())
-        )
+        places = asyncio.Semaphore(self._limits.max_parallel)
+        await asyncio.gather(*(self._one(places, address) for address in self._addresses))
         return self.so_far()
 
-    async def _one(self, places: asyncio.Semaphore, address: str, job: Job) -> None:
-        outcome: Outcome
+    async def _one(self, places: asyncio.Semaphore, address: str) -> None:
         async with places:
-            if self._given_up:
-                outcome = EcsExecError("not begun: the run was ended before")
-            else:
-                self._begun[address] = job
-                try:
-                    outcome = await job.run()
-                except EcsExecError as error:
-                    # A command whose time was up is an outcome like another exit code.
-                    ended = isinstance(error.result, CommandResult) and error.result.timed_out
-                    outcome = error.result if ended else error
-                except Exception as error:  # noqa: BLE001 - the others go on whatever it is
-                    outcome = EcsExecError(f"{type(error).__name__}: {error}")
-                    outcome.__cause__ = error
+            outcome = await self._tried(address)
         self._outcomes[address] = outcome
+        good = isinstance(outcome, CommandResult) and outcome.ok
+        self._failures += not good and not isinstance(outcome, NotBegun)
         if self._on_result is not None:
             self._on_result(address, outcome)
+
+    async def _tried(self, address: str) -> Outcome:
+        """Run it in a container, more than once where that was asked for."""
+        if why := self._closed() or await self._busy(address):
+            return why
+        pause = _FIRST_PAUSE
+        while True:
+            attempt = self._attempts[address] = self._attempts.get(address, 0) + 1
+            outcome = await self._attempted(address)
+            good = isinstance(outcome, CommandResult) and outcome.ok
+            if good or attempt > self._limits.retry or not self._limits.may_repeat(outcome):
+                return outcome
+            if await self._ended_within(pause):
+                return outcome
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _attempted(self, address: str) -> Outcome:
+        job = self._running[address] = self._make(address)
+        try:
+            return await job.run()
+        except EcsExecError as error:
+            # A command whose time was up is an outcome like another exit code.
+            if isinstance(error.result, CommandResult) and error.result.timed_out:
+                return error.result
+            return error
+        except Exception as error:  # noqa: BLE001 - the others go on whatever it is
+            outcome = EcsExecError(f"{type(error).__name__}: {error}")
+            outcome.__cause__ = error
+            return outcome
+        finally:
+            del self._running[address]
+
+    # -- what keeps one from being begun ---------------------------------------------------------
+
+    def _closed(self) -> NotBegun | None:
+        most = self._limits.max_failures
+        if self._given_up.is_set():
+            return NotBegun("not begun: the run was ended before")
+        if most is not None and self._failures >= most:
+            return NotBegun(
+                f"not begun: it had failed in {self._failures} containers before",
+                cause=f"max_failures={most}",
+            )
+        return None
+
+    async def _busy(self, address: str) -> NotBegun | None:
+        """Wait until others have left a place in a container (PROTOCOL 9, FIELD 1)."""
+        waited = 0.0
+        while (open_now := await self._crowd(address)) >= SESSIONS_PER_CONTAINER:
+            if waited >= _CROWDED:
+                return NotBegun(
+                    f"not begun: {address} has had {open_now} sessions, others' among them, for "
+                    f"{waited:.0f} s, and its agent takes no more",
+                    cure="end one (aws ssm terminate-session --session-id ID), or try again later",
+                )
+            if not waited and self._on_notice is not None:
+                self._on_notice(
+                    f"{address} has {open_now} sessions, others' among them, as many as its agent "
+                    "takes; waiting for one of them to end"
+                )
+            if await self._ended_within(_LOOK_AGAIN):
+                return self._closed()
+            waited += _LOOK_AGAIN
+        return self._closed()
+
+    async def _ended_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._given_up.wait(), seconds)
+        except (TimeoutError, asyncio.TimeoutError):
+            return False
+        return True
+
+    # -- from outside ----------------------------------------------------------------------------
 
     @property
     def interrupted(self) -> bool:
@@ -406,11 +384,10 @@ class FleetJob:
         await self._end(lambda job: job.stop())
 
     async def _end(self, how: Callable[[Job], Any]) -> None:
-        self._given_up = True
-        running = [job for address, job in self._begun.items() if address not in self._outcomes]
-        await asyncio.gather(*(how(job) for job in running))
+        self._given_up.set()
+        await asyncio.gather(*(how(job) for job in list(self._running.values())))
 
     def so_far(self) -> FleetResult:
         """What there is by now, in the order of the containers."""
-        there = {a: self._outcomes[a] for a in self._jobs if a in self._outcomes}
-        return FleetResult(there, self._command)
+        there = {a: self._outcomes[a] for a in self._addresses if a in self._outcomes}
+        return FleetResult(there, self._command, self._attempts)

@@ -20,6 +20,7 @@ ROOM = "ecs_exec_magic"
 # Each room may import from those below it. What has no row of its own is a module at the top.
 BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "tables", "views"}
 BASE |= {"findings"}
+BASE |= {"moments"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
@@ -27,6 +28,7 @@ BELOW: dict[str, set[str]] = {
     "results": BASE,
     "views": BASE,
     "findings": BASE,
+    "moments": {"errors"},
     "cleaning": set(),
     "masking": set(),
     "tables": set(),
@@ -39,7 +41,9 @@ BELOW: dict[str, set[str]] = {
     "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
     "stream": BASE | {"portal", "running"},
-    "fleet": BASE | {"aws", "portal", "runner", "running"},
+    "fleet_views": BASE,
+    "fleet_result": BASE | {"fleet_views"},
+    "fleet": BASE | {"aws", "fleet_result", "portal", "runner", "running"},
     "target": BASE
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
@@ -47,8 +51,10 @@ BELOW: dict[str, set[str]] = {
     "plan": BASE | {"aws", "carrying", "plan_views", "portal"},
     "enabling": BASE | {"aws", "carrying", "plan_views", "portal"},
     "check": BASE | {"aws", "portal", "runner"},
+    "audit": BASE | {"aws", "remote", "journal"},
     "client": BASE
-    | {"aws", "check", "enabling", "portal", "runner", "running", "stream", "fleet", "plan"}
+    | {"audit", "aws", "check", "enabling", "journal", "portal", "runner", "running", "stream"}
+    | {"fleet", "plan"}
     | {"target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
@@ -65,6 +71,8 @@ FOREIGN: dict[str, set[str]] = {
     "runner": {"IPython", "ipywidgets", "picows"},
     "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "stream": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "fleet_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
+    "fleet_result": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet": {"IPython", "ipywidgets", "picows"},
     "target": {"IPython", "ipywidgets", "picows"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
@@ -73,6 +81,7 @@ FOREIGN: dict[str, set[str]] = {
     "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "check": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "enabling": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "audit": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
@@ -177,6 +186,7 @@ def test_modules_say_what_they_are(path: Path) -> None:
 
 def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook import workspace
+    from ecs_exec_magic.notebook.auditing import EcsAudit
     from ecs_exec_magic.notebook.background import EcsJobs
     from ecs_exec_magic.notebook.checking import EcsCheck
     from ecs_exec_magic.notebook.finding import EcsFind
@@ -190,6 +200,7 @@ def test_texts_name_only_magics_that_exist() -> None:
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
     classes += (EcsCheck, EcsPick, EcsProvision, EcsTerminal)
+    classes += (EcsAudit, EcsPick, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from ..address import parse_cluster
 from ..errors import CredentialsError, EcsExecError, InvalidRequest
 from .failures import map_error
+from .pace import Pace
 from .profiles import asks_for_codes, new_session
 from .redaction import redact, tells_secrets
 
@@ -83,6 +84,9 @@ class AwsApi:
             ``default``, as in the AWS CLI.
         unattended: nobody waits for the answers: give up early and try once.
 
+    Attributes:
+        pace: at which sessions are started.
+
     Raises:
         CredentialsError: there is no such profile.
         InvalidRequest: the arguments contradict each other or are malformed.
@@ -125,6 +129,7 @@ class AwsApi:
         self._unattended = unattended
         self._clients: dict[tuple[str, bool], Any] = {}
         self._identity: dict[str, Any] | None = None
+        self.pace = Pace()
 
     def __repr__(self) -> str:
         where = f" at {redact(self.endpoint_url)}" if self.endpoint_url else ""

@@ -25,6 +25,7 @@ from ..errors import (
     TargetNotFound,
     Throttled,
 )
+from .census import ours
 from .services import AwsSessionServices
 from .tasks import describe_tasks
 
@@ -66,7 +67,9 @@ class Retry:
         window: seconds after the start of an agent in which it may still be connecting.
         first: seconds before the second attempt; later ones come after 1.7 times the one before.
         longest: seconds between attempts at most.
-        attempts: at AWS's own troubles and at throttling.
+        attempts: at AWS's own troubles.
+        throttled: seconds for which a call goes on being tried when AWS takes fewer than there
+            are; the pace of all of them slows down meanwhile.
         sleep, now, jitter: for tests; ``jitter`` gives a factor.
     """
 
@@ -74,6 +77,7 @@ class Retry:
     first: float = 1.0
     longest: float = 8.0
     attempts: int = 5
+    throttled: float = 60.0
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     jitter: Callable[[], float] = lambda: random.uniform(0.7, 1.3)
@@ -120,9 +124,11 @@ async def start_exec(
         raise InvalidRequest("the command is blank", cure="name a program to run")
     deadline: datetime | None = None
     attempt = 0
+    patience: datetime | None = None
     while True:
+        await api.pace.turn(retry.sleep)
         try:
-            return await _started(
+            started = await _started(
                 api,
                 ref,
                 "ecs",
@@ -133,6 +139,8 @@ async def start_exec(
                 command=command,
                 interactive=True,
             )
+            api.pace.served()
+            return started
         except (AgentNotConnected, ExecNotEnabled) as error:
             task, container = await _look(api, ref)
             better = _explain(error, ref, task, container)
@@ -147,14 +155,21 @@ async def start_exec(
                     raise
                 raise better from error
             said = f"the exec agent of {ref} has just started and is not connected yet; waiting"
+        except Throttled as error:
+            api.pace.throttled()
+            patience = patience or retry.now() + timedelta(seconds=retry.throttled)
+            if retry.now() >= patience:
+                raise
+            said = f"{error.message}; trying again"
         except ServiceError as error:
             if not _nothing_started(error) or attempt + 1 >= retry.attempts:
                 raise
             said = f"{error.message}; trying again"
         if attempt == 0 and on_wait is not None:
             on_wait(said)
-        await retry.sleep(retry.pause(attempt))
         attempt += 1
+        if patience is None:  # else the pace of all calls says when
+            await retry.sleep(retry.pause(attempt - 1))
 
 
 async def start_noninteractive(api: AwsApi, ref: ContainerRef, command: str) -> StartedSession:
@@ -214,6 +229,7 @@ async def _started(
     def work() -> StartedSession:
         answer = getattr(api.client(service, once=True), operation)(**params)
         started = _read(api, ref, answer)
+        ours(started.session_id)
         with lock:
             finished.append(started)
             abandoned = state["abandoned"]
@@ -279,8 +295,6 @@ def _read(api: AwsApi, ref: ContainerRef, answer: dict[str, Any]) -> StartedSess
 
 def _nothing_started(error: ServiceError) -> bool:
     """Whether AWS's answer says that no command runs, so that a repetition is safe."""
-    if isinstance(error, Throttled):
-        return True
     if error.code not in ("ServerException", "ServiceUnavailable", "ServiceUnavailableException"):
         return False
     said = error.cause.lower()

@@ -32,7 +32,7 @@ from .absence import cluster_missing, no_running_task, unknown_name
 from .tasks import ContainerInfo, TaskInfo, by_age, describe_tasks, list_task_arns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .api import AwsApi
 
@@ -101,6 +101,7 @@ async def find(
     task: str | None = None,
     family: str | None = None,
     container: str | None = None,
+    tags: Mapping[str, str | None] | None = None,
     want: Literal["one", "all"] = "one",
 ) -> Found:
     """Look up what an address, or the options that say the same in words, means.
@@ -113,6 +114,8 @@ async def find(
         task: id, prefix of an id, or ARN.
         family: of the task definition.
         container: name, or ``*`` for every one.
+        tags: only tasks with these; None as a value: whatever it is. Nothing need be named then: a
+            whole cluster may be meant.
         want: ``one`` container that takes commands, or ``all`` running ones.
 
     Raises:
@@ -123,7 +126,13 @@ async def find(
         AgentNotConnected: ``one`` was wanted, and its exec agent is not running.
     """
     query = combine(
-        address, cluster=cluster, service=service, task=task, family=family, container=container
+        address,
+        cluster=cluster,
+        service=service,
+        task=task,
+        family=family,
+        container=container,
+        nameless=bool(tags),
     )
     if want == "one" and query.container == "*":
         raise InvalidRequest(
@@ -139,7 +148,9 @@ async def find(
             raise
         raise await cluster_missing(api, place, named=query.cluster is not None) from error
     running = sorted((each for each in tasks if each.running), key=by_age)
-    if not running:
+    if tags:
+        running = await _tagged(api, place, query, running, tags)
+    elif not running:
         raise await no_running_task(api, place, query, tasks)
     pairs = _containers(running, place, query)
     if want == "all":
@@ -169,6 +180,8 @@ def check_region(api: AwsApi, query: Address) -> None:
 
 async def _tasks_of(api: AwsApi, place: str, query: Address) -> list[TaskInfo]:
     name = query.name or ""
+    if not name:
+        return await _describe(api, place, await list_task_arns(api, place))
     if query.kind == "service":
         arns = await arns_of_service(api, place, name)
         if arns is None:
@@ -188,6 +201,33 @@ async def _tasks_of(api: AwsApi, place: str, query: Address) -> list[TaskInfo]:
             )
         return await _describe(api, place, _one_id(place, await _of_prefix(api, place, name)))
     return await _tasks_by_name(api, place, query)
+
+
+async def _tagged(
+    api: AwsApi,
+    place: str,
+    query: Address,
+    tasks: Sequence[TaskInfo],
+    tags: Mapping[str, str | None],
+) -> list[TaskInfo]:
+    """Those with tags, in the same order."""
+    arns = [task.task_arn for task in tasks]
+    told = await describe_tasks(api, place, arns, tags=True) if arns else []
+    found = sorted((task for task in told if task.running and task.has_tags(tags)), key=by_age)
+    if found:
+        return found
+    said = ", ".join(key if value is None else f"{key}={value}" for key, value in tags.items())
+    there = sorted({f"{key}={value}" for task in told for key, value in task.tags.items()})
+    raise TargetNotFound(
+        f"no running task of {_label(place, query)} has the tag {said}",
+        cause=f"of {len(told)} running tasks the tags are {_listed(there) if there else 'none'}",
+        cure="tags of a service reach its tasks only with propagateTags; %ecs_tasks CLUSTER lists "
+        "what runs",
+    )
+
+
+def _label(place: str, query: Address) -> str:
+    return f"{place}/{query.name}" if query.name else place
 
 
 async def _tasks_by_name(api: AwsApi, place: str, query: Address) -> list[TaskInfo]:
@@ -314,7 +354,7 @@ def _containers(tasks: Sequence[TaskInfo], place: str, query: Address) -> list[_
     if not pairs:
         names = sorted({each.name for task in tasks for each in task.containers})
         raise TargetNotFound(
-            f"{place}/{query.name} has no container {wanted!r}",
+            f"{_label(place, query)} has no container {wanted!r}",
             cause=f"its containers are {_listed(names)}" if names else "it has none yet",
             cure=f"write {place}/{query.name}:{names[0]}" if names else "wait until it runs",
         )
@@ -334,10 +374,11 @@ def _containers(tasks: Sequence[TaskInfo], place: str, query: Address) -> list[_
 def _name_a_container(
     tasks: Sequence[TaskInfo], own: Sequence[ContainerInfo], place: str, query: Address
 ) -> AmbiguousTarget:
-    name = tasks[0].task_id if query.kind in ("task", "family") else query.name
+    by_id = query.kind in ("task", "family") or not query.name
+    name = tasks[0].task_id if by_id else query.name
     names = [each.name for each in own]
     return AmbiguousTarget(
-        f"{place}/{query.name} has {len(names)} containers: {_listed(names)}",
+        f"{place}/{name} has {len(names)} containers: {_listed(names)}",
         cure=f"name one, as in {place}/{name}:{names[0]}, or all of them with :*",
         choices=tuple(f"{place}/{name}:{each}" for each in names),
     )

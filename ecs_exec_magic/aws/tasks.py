@@ -14,7 +14,7 @@ from ..address import ContainerRef
 from ..errors import AccessDenied, AgentNotConnected, EcsExecError, ExecNotEnabled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .api import AwsApi
 
@@ -177,6 +177,12 @@ class TaskInfo:
             container=container.name,
             runtime_id=container.runtime_id,
             region=self.region,
+        )
+
+    def has_tags(self, wanted: Mapping[str, str | None]) -> bool:
+        """Whether it has all of these tags; None as a value: whatever it is."""
+        return all(
+            key in self.tags and value in (None, self.tags[key]) for key, value in wanted.items()
         )
 
     def refusal(self, container: ContainerInfo) -> EcsExecError | None:

@@ -23,6 +23,7 @@ def load(shell: InteractiveShell) -> None:
     Raises:
         InvalidRequest: the nearest pyproject.toml sets something that is no setting.
     """
+    from .auditing import EcsAudit
     from .background import EcsJobs
     from .checking import EcsCheck
     from .finding import EcsFind
@@ -41,7 +42,7 @@ def load(shell: InteractiveShell) -> None:
     magics = EcsExec(shell, **settings)
     space = magics.workspace
     kinds: tuple[type[Any], ...] = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal)
-    kinds += (EcsProvision, EcsCheck)
+    kinds += (EcsProvision, EcsAudit, EcsCheck)
     others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 

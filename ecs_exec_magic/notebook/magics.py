@@ -136,9 +136,11 @@ class EcsExec(EcsMagics, Settings):
         names = {kind: parsed[kind] for kind in ("out", "stdout", "stderr") if parsed[kind]}
         if len(set(names.values())) < len(names):
             raise line.error("one variable cannot hold two things: -o, --stdout, --stderr differ")
-        for dest in ("max_parallel", "yes"):
+        for dest in ("max_parallel", "tag", "retry", "max_failures", "fail_fast", "yes"):
             if parsed[dest] and not parsed["all"]:
                 raise line.error(f"--{dest.replace('_', '-')} goes with --all")
+        if parsed["idempotent"] and not parsed["retry"]:
+            raise line.error("--idempotent says what --retry may do; it goes with it")
         stdin = self._stdin(line, parsed["stdin"], local_ns)
         if parsed["expand"]:
             try:

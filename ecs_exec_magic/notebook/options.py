@@ -34,7 +34,9 @@ __all__ = [
     "positive_count",
     "positive_seconds",
     "read_word",
+    "tags_of",
     "variable_name",
+    "whole_number",
 ]
 
 _BLANKS = " \t\r\n"
@@ -187,6 +189,17 @@ def positive_count(text: str) -> int:
     return int(text)
 
 
+def whole_number(text: str) -> int:
+    """Read a count that may be 0.
+
+    Raises:
+        ValueError: it is not a whole number.
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
 def _not_empty(text: str) -> str:
     if not text.strip():
         raise ValueError("the value is empty")
@@ -194,6 +207,22 @@ def _not_empty(text: str) -> str:
 
 
 HELP = Option(("--help", "-h"), "help", "show this text")
+
+
+def tags_of(text: str) -> dict[str, str | None]:
+    """Read ``KEY=VALUE,KEY``; AWS allows no comma in either.
+
+    Raises:
+        ValueError: a key is missing.
+    """
+    tags: dict[str, str | None] = {}
+    for pair in text.split(","):
+        key, equals, value = pair.partition("=")
+        if not key.strip():
+            raise ValueError(f"{text!r} is not KEY=VALUE, or several of them with commas between")
+        tags[key.strip()] = value.strip() if equals else None
+    return tags
+
 
 TARGET = Option(
     ("-t", "--target"),
@@ -245,6 +274,27 @@ RUN = (
     Option(("--all",), "all", "run in every running container that the target means"),
     Option(
         ("--max-parallel",), "max_parallel", "with --all: containers at once", "N", positive_count
+    ),
+    Option(("--tag",), "tag", "with --all: only tasks with this tag", "KEY[=VALUE]", tags_of),
+    Option(
+        ("--retry",),
+        "retry",
+        "with --all: begin it again so often where it fails",
+        "N",
+        whole_number,
+    ),
+    Option(
+        ("--max-failures",),
+        "max_failures",
+        "with --all: once it has failed in so many, begin no more",
+        "N",
+        positive_count,
+    ),
+    Option(("--fail-fast",), "fail_fast", "with --all: the same as --max-failures 1"),
+    Option(
+        ("--idempotent",),
+        "idempotent",
+        "with --all: --retry may begin it again also where nobody knows whether it ran",
     ),
     Option(("-y", "--yes"), "yes", "with --all: do not ask before it runs in many containers"),
 )

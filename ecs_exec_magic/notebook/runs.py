@@ -122,7 +122,7 @@ class Runs:
             if order.many:
                 fleet = self._fleet(order, kept)
                 where = f"{len(fleet.addresses)} containers"
-                how["max_parallel"] = self._parallel(order)
+                how.update(self._limits(order))
                 how["on_result"] = lambda *both: kept.ended(*both, wait=0.0)
                 start: Callable[..., Any] = fleet.start
             else:
@@ -172,11 +172,11 @@ class Runs:
         self, order: Order, how: dict[str, Any], kept: Kept
     ) -> tuple[Callable[[Screen | None, Progress | None], Any], Callable[[], str]]:
         fleet = self._fleet(order, kept)
-        done: list[str] = []
+        done: list[bool] = []
 
         def run(screen: Screen | None, progress: Progress | None) -> Any:
             def ended(address: str, outcome: Any) -> None:
-                done.append(address)
+                done.append(isinstance(outcome, CommandResult) and outcome.ok)
                 kept.ended(address, outcome)
                 if screen is not None:
                     _show_outcome(screen, address, outcome)
@@ -184,14 +184,20 @@ class Runs:
             return fleet.run(
                 order.command,
                 shell=order.shell,
-                max_parallel=self._parallel(order),
+                **self._limits(order),
                 on_result=ended,
                 on_notice=screen and screen.notice,
                 on_tick=screen and _ticks(screen, progress),
                 **how,
             )
 
-        return run, lambda: f"{len(done)} of {len(fleet.addresses)} containers done"
+        def said() -> str:
+            bad = done.count(False)
+            return f"{len(done)} of {len(fleet.addresses)} containers done" + (
+                f", {bad} failed" if bad else ""
+            )
+
+        return run, said
 
     def _fleet(self, order: Order, kept: Kept) -> Any:
         fleet = self._workspace.fleet(order.values)
@@ -211,8 +217,15 @@ class Runs:
         if answer.strip().lower() not in ("y", "yes"):
             raise Interrupted(f"not confirmed: {what}; --yes or %config EcsExec.confirm = False")
 
-    def _parallel(self, order: Order) -> int:
-        return order.values.get("max_parallel") or self._workspace.settings.max_parallel
+    def _limits(self, order: Order) -> dict[str, Any]:
+        values = order.values
+        return {
+            "max_parallel": values.get("max_parallel") or self._workspace.settings.max_parallel,
+            "retry": values.get("retry") or 0,
+            "max_failures": values.get("max_failures"),
+            "fail_fast": bool(values.get("fail_fast")),
+            "idempotent": bool(values.get("idempotent")),
+        }
 
     def _how(self, order: Order) -> dict[str, Any]:
         settings = self._workspace.settings

@@ -15,7 +15,7 @@ from ..address import combine, parse_scope
 from ..errors import TargetNotFound
 from .choice import Choice
 from .listing import Clusters, Tasks
-from .options import ACCOUNT, WHERE, Command, Option
+from .options import ACCOUNT, WHERE, Command, Option, tags_of
 from .workspace import EcsMagics
 
 if TYPE_CHECKING:
@@ -24,21 +24,6 @@ if TYPE_CHECKING:
     from .workspace import Workspace
 
 __all__ = ["EcsTasks"]
-
-
-def _tags(text: str) -> dict[str, str | None]:
-    """Read ``KEY=VALUE,KEY``; AWS allows no comma in either.
-
-    Raises:
-        ValueError: a key is missing.
-    """
-    tags: dict[str, str | None] = {}
-    for pair in text.split(","):
-        key, equals, value = pair.partition("=")
-        if not key.strip():
-            raise ValueError(f"{text!r} is not KEY=VALUE, or several of them with commas between")
-        tags[key.strip()] = value.strip() if equals else None
-    return tags
 
 
 _HELP = {
@@ -57,7 +42,7 @@ TASKS_LINE = Command(
     (
         Option(("--exec-off",), "exec_off", "only tasks in which exec is off, with the reason"),
         Option(("--stopped",), "stopped", "tasks that have stopped lately, with the reason"),
-        Option(("--tag",), "tag", "only tasks with this tag", "KEY[=VALUE]", _tags),
+        Option(("--tag",), "tag", "only tasks with this tag", "KEY[=VALUE]", tags_of),
         *_ONLY,
         *ACCOUNT,
     ),
@@ -123,16 +108,11 @@ class EcsTasks(EcsMagics):
         kept = [
             task
             for task in found
-            if _has(task.tags, parsed["tag"]) and not (parsed["exec_off"] and _takes_commands(task))
+            if task.has_tags(parsed["tag"] or {})
+            and not (parsed["exec_off"] and _takes_commands(task))
         ]
         where = f"{where}/{asked.name}" if asked.name else where
         return Tasks(kept, where, of=len(found), stopped=parsed["stopped"])
-
-
-def _has(tags: Mapping[str, str], wanted: Mapping[str, str | None] | None) -> bool:
-    return all(
-        name in tags and value in (None, tags[name]) for name, value in (wanted or {}).items()
-    )
 
 
 def _takes_commands(task: Any) -> bool:

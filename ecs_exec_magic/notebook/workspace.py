@@ -243,11 +243,16 @@ class Workspace:
 
     def fleet(self, values: Mapping[str, Any]) -> Any:
         """Every running container that a line with these options means."""
-        choice = self.choice.overridden(values)
+        choice, tags = self.choice.overridden(values), values.get("tag")
+        client = self.client_of(values)
         if not choice and self.picked:
-            return self.client_of(values).fleet(self.picked)
+            return client.fleet(self.picked, tags=tags)
+        if tags and not choice:  # whatever has these tags
+            words = {**choice.words(), "cluster": values.get("cluster")}
+            words["container"] = values.get("container")
+            return client.fleet(tags=tags, **words)
         self._require(choice)
-        return self.client_of(values).fleet(choice.address, **choice.words())
+        return client.fleet(choice.address, tags=tags, **choice.words())
 
     def find(self, choice: Choice, key: Key) -> Any:
         """Look a container up."""

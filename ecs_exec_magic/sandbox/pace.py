@@ -24,6 +24,7 @@ class Pace:
         closing: from the agent's end to ``channel_closed``.
         upload: between two looks of the agent at a log that it uploads (PROTOCOL 6.10).
         trail: from an API call until CloudTrail tells of it.
+        lookups: calls of LookupEvents a second that CloudTrail answers; 0 for all of them.
         retry: between two tries to hand a session to a worker that is busy (PROTOCOL 6.11).
         wedge: whether the agent's message loop stays stuck when those tries have failed.
     """
@@ -37,6 +38,7 @@ class Pace:
     closing: float
     upload: float
     trail: float
+    lookups: int
     retry: float
     wedge: bool
 
@@ -51,6 +53,7 @@ REAL = Pace(
     closing=0.01,
     upload=1.0,
     trail=60.0,
+    lookups=2,
     retry=1.0,
     wedge=True,
 )
@@ -64,6 +67,7 @@ FAST = Pace(
     closing=0.0,
     upload=0.0,
     trail=0.0,
+    lookups=0,
     retry=0.0,
     wedge=False,
 )

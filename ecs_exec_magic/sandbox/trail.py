@@ -130,11 +130,15 @@ class Trail:
     """The last ten thousand management events.
 
     Args:
-        pace: how long an event takes to be found.
+        pace: how long an event takes to be found, and how often events may be looked up.
+
+    Attributes:
+        lookups: as the pace says.
     """
 
     def __init__(self, pace: Pace) -> None:
         self._delay = pace.trail
+        self.lookups = pace.lookups
         self._events: deque[Event] = deque(maxlen=_CAPACITY)
         self._count = 0
 
@@ -292,10 +296,17 @@ class TrailService:
 
     def __init__(self, trail: Trail) -> None:
         self._trail = trail
+        self._asked: dict[str, deque[float]] = {}
 
     @operation("LookupEvents")
     def op_lookup_events(self, given: dict[str, Any], caller: Caller) -> dict[str, Any]:
-        """The events that fit, newest first, a page at a time."""
+        """The events that fit, newest first, a page at a time; no more than some a second."""
+        if self._trail.lookups:
+            asked = self._asked.setdefault(caller.region, deque(maxlen=self._trail.lookups))
+            now = time.monotonic()
+            if len(asked) == asked.maxlen and now - asked[0] < 1:
+                raise ApiError("ThrottlingException", "Rate exceeded")
+            asked.append(now)
         fits = _filter(given)
         size = given.get("MaxResults", _PAGE)
         if not 1 <= size <= _PAGE:

@@ -61,10 +61,10 @@ def words(shell: Any, marked: str) -> set[str]:
 
 
 def test_names_of_options(shell: Any, world: World) -> None:
-    assert words(shell, "%ecs_exec --t¦") == {"--target", "--task", "--timeout"}
+    assert words(shell, "%ecs_exec --t¦") == {"--tag", "--target", "--task", "--timeout"}
     assert words(shell, "%ecs_exec -¦") >= {"-t", "--target", "-o", "--out", "--no-raise"}
     assert words(shell, "%ecs_exec ¦ ls") >= {"--target", "--quiet"}
-    assert words(shell, "%ecs_exec --quiet -t x --t¦ ls") == {"--task", "--timeout"}
+    assert words(shell, "%ecs_exec --quiet -t x --t¦ ls") == {"--tag", "--task", "--timeout"}
     assert words(shell, "%ecs_sandbox --p¦") == {"--port", "--pace"}
     assert words(shell, "%%ecs_shell --sh¦\nls") == {"--shell"}
     assert world.clients == [], "nothing of AWS is needed for that"

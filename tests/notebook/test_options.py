@@ -14,11 +14,12 @@ from ecs_exec_magic.notebook.finding import TARGET_LINE
 from ecs_exec_magic.notebook.magics import EXEC_LINE, SHELL_CELL
 from ecs_exec_magic.notebook.options import RUN, Command, read_word
 
-VALUE_OPTIONS = [option for option in RUN if option.metavar]
+# Tags are read into a mapping; their form has a test of its own.
+VALUE_OPTIONS = [option for option in RUN if option.metavar and option.dest != "tag"]
 
 
 def _good_value(dest: str) -> st.SearchStrategy[str]:
-    if dest in ("timeout", "max_parallel"):
+    if dest in ("timeout", "max_parallel", "max_failures", "retry"):
         return st.integers(1, 999).map(str)
     if dest == "target":
         return st.text(st.characters(exclude_characters="{$\x00"), min_size=1).filter(str.strip)

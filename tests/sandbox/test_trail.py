@@ -255,6 +255,22 @@ def test_events_are_found_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(list(trail.newest_first("us-east-1"))) == 1
 
 
+def test_two_lookups_a_second_for_each_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    service = TrailService(Trail(dataclasses.replace(FAST, lookups=2)))
+    west = dataclasses.replace(CALLER, region="eu-west-1")
+    service.op_lookup_events({}, CALLER)
+    now = 1000.5
+    service.op_lookup_events({}, CALLER)
+    for _ in range(3):
+        with pytest.raises(ApiError, match="ThrottlingException"):
+            service.op_lookup_events({}, CALLER)
+    service.op_lookup_events({}, west)
+    now = 1001.0
+    service.op_lookup_events({}, CALLER)
+
+
 def test_only_the_last_events_are_kept() -> None:
     trail = Trail(FAST)
     for number in range(10_050):

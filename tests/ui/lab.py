@@ -200,7 +200,8 @@ class Notebook:
         """Load, or load again, and wait until the kernel is idle."""
         self.page.goto(self.url)
         self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext")
-        self.page.evaluate("() => jupyterapp.shell.collapseLeft()")
+        # Until the layout is restored JupyterLab still moves the focus by itself.
+        self.page.evaluate("() => jupyterapp.restored.then(() => jupyterapp.shell.collapseLeft())")
         self.idle()
 
     def idle(self) -> None:

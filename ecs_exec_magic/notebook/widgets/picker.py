@@ -141,7 +141,8 @@ class TaskPicker(Panel):
             description="Recent",
             options=[_NOTHING],
             value="",
-            layout=ipywidgets.Layout(width="320px", display="none"),
+            # Hidden, it keeps its place: nothing below moves under the mouse when it comes.
+            layout=ipywidgets.Layout(width="320px", visibility="hidden"),
             style=named,
         )
         self._count = ipywidgets.HTML(said("listing…", small=True))
@@ -429,7 +430,7 @@ class TaskPicker(Panel):
                 options = [_NOTHING, *((name, name) for name in names)]
             self._recent.options = options
             self._recent.value = ""
-            self._recent.layout.display = None if names else "none"
+            self._recent.layout.visibility = None if names else "hidden"
 
     def _target_changed(self, _: Any) -> None:
         # Somebody else may have set it, %ecs_target for one.

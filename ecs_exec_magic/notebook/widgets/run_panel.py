@@ -37,6 +37,7 @@ SHOWN_CHARS = 32 * 1024
 _EVERY = 0.5
 _READ = 400  # of the newest records
 _REMEMBERED = 30
+_RECALL = 0.3  # seconds to wait for them before the panel is shown; later ones come with a run
 _NAMED = {"description_width": "initial"}
 
 
@@ -67,7 +68,9 @@ class RunPanel(Panel):
         self._field = ipywidgets.Combobox(
             description="Command",
             placeholder="as in: tail -n 50 /var/log/app.log",
-            continuous_update=False,  # leaving the field, for the button, sends all of it
+            # Leaving the field, for the button, sends all of it. What is typed until then is in
+            # the page alone, and any other change of this control would wipe it out.
+            continuous_update=False,
             ensure_option=False,
             layout=ipywidgets.Layout(flex="1 1 auto", width="auto"),
             style=_NAMED,
@@ -85,12 +88,15 @@ class RunPanel(Panel):
         )
         self._worker = Worker("ecs-exec-panel")
         self._memory = Worker("ecs-exec-panel-memory")
+        self._known: tuple[str, ...] = ()  # commands to offer, the newest first
         self._button.on_click(self._clicked)
         Enter(self._field, self.run)
         self._space.settings.observe(self._target_changed, "target")
         self._space.keep(self)
         self._show_button()
         self._memory.ask(self._recall)
+        self._memory.idle(_RECALL)
+        self._offer()
 
     # -- for Python ------------------------------------------------------------------------------
 
@@ -107,6 +113,8 @@ class RunPanel(Panel):
             self._put(self._output, "")
             self._put(self._repeat, "")
             self._show_button()
+            self._remember(self._space.masked(order.command))
+            self._offer()  # the one moment at which the page has sent what is in the field
         self._worker.ask(lambda: self._work(order))
 
     def stop(self) -> None:
@@ -233,7 +241,6 @@ class RunPanel(Panel):
         else:
             self._put(self._outcome, result._repr_mimebundle_()["text/html"])
         self._show_line(order, address, result)
-        self._remember(order.command)
 
     def _show_line(self, order: Order, address: str, result: Any) -> None:
         outcomes = result.results.values() if order.many else [result]
@@ -290,8 +297,12 @@ class RunPanel(Panel):
         )
 
     def _remember(self, *commands: str) -> None:
-        """Offer these before the others, the newest first."""
+        """Have these offered before the others, the newest first."""
         fit = [each for each in commands if "\n" not in each and MARK not in each]
         with self._lock:
-            options = dict.fromkeys([*fit, *self._field.options])
-            self._field.options = tuple(options)[:_REMEMBERED]
+            self._known = tuple(dict.fromkeys([*fit, *self._known]))[:_REMEMBERED]
+
+    def _offer(self) -> None:
+        with self._lock:
+            if self._field.options != self._known:
+                self._field.options = self._known

@@ -162,6 +162,7 @@ def test_secrets_are_masked_and_not_offered_again(panel: RunPanel) -> None:
     assert "hunter2" in panel.result.stdout
     shown = panel._output.value + panel._outcome.value + panel._repeat.value
     assert "hunter2" not in shown and "x1Yx1Y" not in shown
+    assert panel._field.options == ()
 
 
 def test_commands_of_before_are_offered(panel: RunPanel, space: Workspace) -> None:
@@ -170,9 +171,24 @@ def test_commands_of_before_are_offered(panel: RunPanel, space: Workspace) -> No
     panel.run("echo two")
     assert panel.wait(30)
     again = RunPanel(space)
-    until(lambda: len(again._field.options) == 2)
-    assert again._field.options == ("echo two", "echo one") == panel._field.options
+    assert again._memory.idle(30)
+    again.run("echo three")  # at the latest now: a busy machine may have been slow to read them
+    assert again.wait(30)
+    assert again._field.options == ("echo three", "echo two", "echo one")
+    assert panel._field.options == ("echo two", "echo one")
     again.close()
+
+
+def test_nothing_touches_the_field_while_somebody_may_type(panel: RunPanel) -> None:
+    # Any change of the control makes a front end show the kernel's text again: what is being typed
+    # is lost.
+    changed: list[str] = []
+    panel.run("sleep 0.2; echo one")
+    panel._field.observe(lambda change: changed.append(change["name"]))
+    assert panel.wait(30)
+    panel._space.settings.target = "demo/web:nginx"
+    panel.show_target()
+    assert changed == []
 
 
 def test_much_output_is_folded_and_the_message_stays_small(panel: RunPanel) -> None:

@@ -1,0 +1,1 @@
+"""Audits: reading, joining, asking."""
