@@ -24,6 +24,8 @@ from .aws.api import AwsApi, end_threads
 from .aws.plan.choices import account_choices
 from .aws.plan.options import FARGATE_SIZES, AccountChoices, PlanOptions, Subnet, Vpc
 from .aws.plan.steps import Step, StepEvent
+from .aws.policies import KINDS, Kind, draft, questions, subject_of
+from .aws.simulation import principal_named, simulate
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
 from .check import check, fixable
@@ -31,6 +33,7 @@ from .enabling import Enabling, enable_options
 from .findings import Finding, Findings
 from .fleet import Fleet, FleetResult
 from .plan import Plan, options_of
+from .policies import PolicyDocument, Simulation
 from .portal import bridge_named, portal
 from .runner import Method, settle
 from .running import RunningCommand
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FARGATE_SIZES",
+    "POLICY_KINDS",
     "AccountChoices",
     "Audit",
     "AuditEntry",
@@ -61,7 +65,9 @@ __all__ = [
     "OutputStream",
     "Plan",
     "PlanOptions",
+    "PolicyDocument",
     "RunningCommand",
+    "Simulation",
     "Step",
     "StepEvent",
     "Subnet",
@@ -75,6 +81,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+POLICY_KINDS = KINDS
+"""The policies that :meth:`Client.policy` writes."""
 
 _open: weakref.WeakSet[Client] = weakref.WeakSet()
 
@@ -500,6 +509,68 @@ class Client:
         options = enable_options(self._api, address, given)
         plan = Enabling(self._api, self._bridge, options, state)
         return plan.refresh() if look else plan
+
+    # -- who may do what -------------------------------------------------------------------------
+
+    def policy(
+        self,
+        kind: Kind,
+        target: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        container: str | None = None,
+    ) -> PolicyDocument:
+        """Write the least policy for a cluster as it is set now; puts it nowhere.
+
+        Args:
+            kind: ``operator`` for people who run commands, ``task-role`` for the role of tasks,
+                ``deny-start-session`` to leave no way around ``ecs:ExecuteCommand``.
+            target: ``CLUSTER[/SERVICE[:CONTAINER]]``.
+            tags: operators get only into tasks that have all of these.
+            container: and only into this one.
+
+        Raises:
+            InvalidRequest: there is no such kind, or it takes no tags or container.
+            TargetNotFound: there is no such cluster.
+        """
+
+        async def written() -> PolicyDocument:
+            subject = await subject_of(self._api, target, tags=tags, container=container)
+            return PolicyDocument(draft(kind, subject), target)
+
+        return self._call(written())
+
+    def simulate(
+        self,
+        principal: str,
+        target: str,
+        *,
+        kind: Kind = "operator",
+        container: str | None = None,
+    ) -> Simulation:
+        """Ask IAM what somebody can do there, and why not.
+
+        Args:
+            principal: ``me``, ``user/NAME``, ``role/NAME``, ``group/NAME``, a name or an ARN.
+            target: ``CLUSTER[/SERVICE[:CONTAINER]]``; with a service that runs its task, its tags
+                and its containers are asked for.
+            kind: which policy's actions; see :meth:`policy`.
+
+        Raises:
+            AccessDenied: the caller may not ask (``iam:SimulatePrincipalPolicy``).
+            InvalidRequest: the principal cannot be simulated.
+            TargetNotFound: there is no such principal or cluster.
+        """
+
+        async def asked() -> Simulation:
+            subject, arn = await asyncio.gather(
+                subject_of(self._api, target, container=container),
+                principal_named(self._api, principal),
+            )
+            verdicts = await simulate(self._api, arn, questions(kind, subject))
+            return Simulation(verdicts, arn, target, kind)
+
+        return self._call(asked())
 
     def choices(self) -> AccountChoices:
         """What the account has that a plan can use.

@@ -52,9 +52,10 @@ BELOW: dict[str, set[str]] = {
     "enabling": BASE | {"aws", "carrying", "plan_views", "portal"},
     "check": BASE | {"aws", "portal", "runner"},
     "audit": BASE | {"aws", "remote", "journal"},
+    "policies": BASE | {"aws"},  # its drafts and verdicts, for types only
     "client": BASE
-    | {"audit", "aws", "check", "enabling", "journal", "portal", "runner", "running", "stream"}
-    | {"fleet", "plan"}
+    | {"audit", "aws", "check", "enabling", "journal", "policies", "portal", "runner", "running"}
+    | {"fleet", "plan", "stream"}
     | {"target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
@@ -82,6 +83,7 @@ FOREIGN: dict[str, set[str]] = {
     "check": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "enabling": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "audit": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "policies": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
@@ -194,13 +196,13 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.interactive import EcsTerminal
     from ecs_exec_magic.notebook.magics import EcsExec
     from ecs_exec_magic.notebook.picking import EcsPick
+    from ecs_exec_magic.notebook.policies import EcsPolicy
     from ecs_exec_magic.notebook.provision import EcsProvision
     from ecs_exec_magic.notebook.sandbox import EcsSandbox
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsCheck, EcsPick, EcsProvision, EcsTerminal)
-    classes += (EcsAudit, EcsPick, EcsProvision, EcsTerminal)
+    classes += (EcsAudit, EcsCheck, EcsPick, EcsPolicy, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
     from .api import AwsApi
 
-__all__ = ["ExecSettings", "container_groups", "key_arn_of", "read_settings", "settings_of"]
+__all__ = [
+    "ANY_KEY",
+    "ExecSettings",
+    "bucket_key_of",
+    "by_alias",
+    "container_groups",
+    "key_arn_of",
+    "read_settings",
+    "settings_of",
+]
+
+ANY_KEY = ":key/*"
+"""The end of the ARN that stands for a key whose alias may not be looked up."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,34 @@ async def key_arn_of(api: AwsApi, key: str) -> str:
     account, region = await api.account_region()
     name = "*" if "alias/" in key else key
     return f"arn:{api.partition}:kms:{region}:{account}:key/{name}"
+
+
+def by_alias(document: dict[str, Any], key: str) -> dict[str, Any]:
+    """A policy in which every key of the account is narrowed to the one that an alias leads to."""
+    for statement in document["Statement"]:
+        if str(statement["Resource"]).endswith(ANY_KEY):
+            alias = "alias/" + key.partition("alias/")[2]
+            condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias}}
+            statement["Condition"] = condition
+    return document
+
+
+async def bucket_key_of(api: AwsApi, settings: ExecSettings) -> str:
+    """The ARN of the key that the bucket encrypts with, when it must be encrypted; else empty.
+
+    A bucket that may not be looked at is taken to use the key of the sessions.
+    """
+    if not (settings.bucket and settings.bucket_encrypted):
+        return ""
+    try:
+        answer = await api.call("s3", "get_bucket_encryption", Bucket=settings.bucket)
+    except EcsExecError:
+        return settings.key_arn
+    for rule in (answer.get("ServerSideEncryptionConfiguration") or {}).get("Rules") or ():
+        default = rule.get("ApplyServerSideEncryptionByDefault") or {}
+        if str(default.get("SSEAlgorithm", "")).startswith("aws:kms"):
+            return await key_arn_of(api, str(default.get("KMSMasterKeyID") or ""))
+    return ""
 
 
 def container_groups(definition: Mapping[str, Any], region: str) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ def load(shell: InteractiveShell) -> None:
     from .interactive import EcsTerminal
     from .magics import EcsExec
     from .picking import EcsPick
+    from .policies import EcsPolicy
     from .provision import EcsProvision
     from .sandbox import EcsSandbox
     from .settings import project_settings
@@ -42,7 +43,7 @@ def load(shell: InteractiveShell) -> None:
     magics = EcsExec(shell, **settings)
     space = magics.workspace
     kinds: tuple[type[Any], ...] = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal)
-    kinds += (EcsProvision, EcsAudit, EcsCheck)
+    kinds += (EcsProvision, EcsAudit, EcsPolicy, EcsCheck)
     others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 

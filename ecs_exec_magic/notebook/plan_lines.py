@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..client import PlanOptions
 
-__all__ = ["CLEANUP_LINE", "PROVISION_LINE", "given_options", "provision_line"]
+__all__ = ["CLEANUP_LINE", "PROVISION_LINE", "enabling_options", "given_options", "provision_line"]
 
 _NONE = "none"
 _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
@@ -106,9 +106,20 @@ _STATE = Option(
     ("--state",), "state", "a file that remembers what was made; tags decide in any case", "PATH"
 )
 
+_OF_ENABLING = (
+    "logging",
+    "log_group",
+    "bucket",
+    "prefix",
+    "encrypt_logs",
+    "kms_key",
+    "task_role",
+)
+"""Of them those that say something to a service that is there."""
+
 PROVISION_LINE = Command(
     "%ecs_provision",
-    "[NAME]",
+    "[NAME | CLUSTER/SERVICE]",
     "Make what exec needs, from cluster and roles to tasks that run; show the plan first, and ask.",
     (
         Option(("--dry-run",), "dry_run", "show the plan, and make nothing"),
@@ -124,14 +135,20 @@ PROVISION_LINE = Command(
     What is there already and as wanted is kept; what has other settings stops it before anything
     is touched. It can be repeated after a failure and goes on where that was. %ecs_cleanup NAME
     removes what it has made.
+
+    CLUSTER/SERVICE is a service that is there: its task role gets the permissions that it lacks,
+    exec is switched on, and its tasks are replaced. --logging, --log-group, --bucket, --prefix,
+    --encrypt-logs and --kms-key change the cluster, and without them it stays as it is;
+    --task-role is for task definitions that have none. %ecs_cleanup CLUSTER/SERVICE puts back
+    what was before.
     """,
     takes_words=True,
 )
 
 CLEANUP_LINE = Command(
     "%ecs_cleanup",
-    "NAME",
-    "Remove what %ecs_provision NAME has made, and nothing else; show it first, and ask.",
+    "NAME | CLUSTER/SERVICE",
+    "Undo what %ecs_provision has done with the same word, and no more; show it first, and ask.",
     (
         Option(("--dry-run",), "dry_run", "show what would be removed, and remove nothing"),
         Option(("-y", "--yes"), "yes", "do not ask, not even before a bucket is emptied"),
@@ -151,6 +168,21 @@ def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("port") == _NONE:
         found["port"] = None
     return found
+
+
+def enabling_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a line gives, for ``client.enable_exec``.
+
+    Raises:
+        UsageError: one is there that only plans have.
+    """
+    given = given_options(values)
+    for name in given:
+        if name not in _OF_ENABLING:
+            raise PROVISION_LINE.error(
+                f"--{name.replace('_', '-')} goes with a NAME, and not with a service that is there"
+            )
+    return given
 
 
 def provision_line(options: PlanOptions, region: str = "") -> str:

@@ -12,7 +12,7 @@ from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_v
 
 from ..errors import Interrupted, InvalidRequest, ProvisionError
 from ..tables import Cell, Column, Row, Table, dot
-from .plan_lines import CLEANUP_LINE, PROVISION_LINE, given_options
+from .plan_lines import CLEANUP_LINE, PROVISION_LINE, enabling_options, given_options
 from .progress import InPlace
 from .settings import CLIENT
 from .workspace import EcsMagics
@@ -53,16 +53,21 @@ class EcsProvision(EcsMagics):
         name = _only(PROVISION_LINE, parsed)
         if not parsed["dry_run"]:
             self._refuse_unattended(parsed, f"make plan {name}")
-        plan = self._client(parsed).plan(
-            name, state=parsed["state"], **given_options(parsed.values)
-        )
+        client, state = self._client(parsed), parsed["state"]
+        if _is_there(name):
+            plan = client.enable_exec(name, state=state, **enabling_options(parsed.values))
+        else:
+            plan = client.plan(name, state=state, **given_options(parsed.values))
         if parsed["dry_run"]:
             return plan
         self._show(plan.show()._repr_mimebundle_())
         new = [step for step in plan.steps if step.action in ("create", "update")]
         refused = any(step.action == "conflict" for step in plan.steps)
         if new and not refused:
-            self._confirm(parsed, f"make these {len(new)}, some of which cost money")
+            what = f"make these {len(new)}, some of which cost money"
+            if _is_there(name):
+                what = f"do these {len(new)}, which change what runs"
+            self._confirm(parsed, what)
         shown = self._steps_shown(plan.steps)
         plan.apply(shown.event)
         self._made(plan, parsed)
@@ -81,18 +86,22 @@ class EcsProvision(EcsMagics):
         name = _only(CLEANUP_LINE, parsed)
         if not parsed["dry_run"]:
             self._refuse_unattended(parsed, f"remove plan {name}")
-        plan = self._client(parsed).plan(name, state=parsed["state"], look=False)
+        client = self._client(parsed)
+        make = client.enable_exec if _is_there(name) else client.plan
+        plan = make(name, state=parsed["state"], look=False)
+        whose = f"exec for {name}" if _is_there(name) else f"plan {name}"
         steps = plan.leftovers()
         if not steps:
-            sys.stdout.write(f"there is nothing of plan {name}\n")
+            sys.stdout.write(f"there is nothing of {whose}\n")
             return
-        caption = f"{len(steps)} to remove of plan {name}"
+        verb = "undo" if _is_there(name) else "remove"
+        caption = f"{len(steps)} to {verb} of {whose}"
         if parsed["dry_run"]:
             self._show(_steps_table(steps, {}, caption).bundle())
             return
         shown = self._steps_shown(steps, caption)
         shown.begin()
-        self._confirm(parsed, f"remove these {len(steps)} for good")
+        self._confirm(parsed, f"{verb} these {len(steps)}{'' if verb == 'undo' else ' for good'}")
         try:
             plan.destroy(shown.event, empty_bucket=bool(parsed["yes"]))
         except ProvisionError as error:
@@ -104,7 +113,7 @@ class EcsProvision(EcsMagics):
         settings = space.settings
         if settings.target.partition(":")[0] == f"{name}/{name}":
             settings.target = ""
-        sys.stdout.write(f"nothing of plan {name} is left\n")
+        sys.stdout.write(f"nothing of {whose} is left\n")
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -175,6 +184,11 @@ class EcsProvision(EcsMagics):
             return
         settings.target = plan.address
         sys.stdout.write(f"{plan.address} runs, and is this notebook's target now\n")
+
+
+def _is_there(name: str) -> bool:
+    """Whether a word is the address of a service: names of plans have no slash and no colon."""
+    return "/" in name or name.startswith("arn:")
 
 
 def _only(line: Command, parsed: Parsed) -> str:

@@ -46,7 +46,7 @@ class FakePlan:
 
     def __init__(self, name: str, steps: tuple[Step, ...], made: tuple[Step, ...]) -> None:
         self.options = PlanOptions(name)
-        self.address = f"{name}/{name}:nginx"
+        self.address = f"{name}:nginx" if "/" in name else f"{name}/{name}:nginx"
         self.steps = steps
         self.made = made
         self.filled = False
@@ -82,7 +82,7 @@ class FakePlan:
 
 
 class Plans:
-    """What ``client.plan`` was asked for, and what it gave."""
+    """What ``client.plan`` and ``client.enable_exec`` were asked for, and what they gave."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -106,7 +106,8 @@ class Plans:
 @pytest.fixture
 def plans(world: World, monkeypatch: pytest.MonkeyPatch) -> Plans:
     plans = Plans()
-    monkeypatch.setattr(FakeClient, "plan", lambda _, *a, **k: plans.plan(*a, **k), raising=False)
+    for name in ("plan", "enable_exec"):
+        monkeypatch.setattr(FakeClient, name, lambda _, *a, **k: plans.plan(*a, **k), raising=False)
     return plans
 
 
@@ -173,6 +174,41 @@ def test_yes_makes_it_and_sets_the_target(shell: Any, plans: Plans) -> None:
     assert plans.calls[-1] == ("destroy", True)
     assert "[1/2] S3 bucket logs: removed" in said
     assert target(shell) == ""
+
+
+def test_an_address_is_a_service_that_is_there(shell: Any, plans: Plans) -> None:
+    said, _ = run(shell, "%ecs_provision prod/web --yes --logging override --log-group /exec")
+    assert plans.asked == [
+        ("prod/web", {"state": None, "logging": "override", "log_group": "/exec"})
+    ]
+    assert plans.calls == [("apply", None)]
+    assert target(shell) == plans.plans[0].address
+    said, _ = run(shell, "%ecs_cleanup prod/web --dry-run")
+    assert "2 to undo of exec for prod/web" in said
+    assert plans.asked[-1] == ("prod/web", {"state": None, "look": False})
+    said, _ = run(shell, "%ecs_cleanup prod/web --yes")
+    assert plans.calls[-1] == ("destroy", True)
+    assert "nothing of exec for prod/web is left" in said
+    plans.made = ()
+    assert run(shell, "%ecs_cleanup prod/web -y")[0] == "there is nothing of exec for prod/web\n"
+
+
+@pytest.mark.parametrize("option", ["--image x", "--count 2", "--tags a=b", "--vpc vpc-1"])
+def test_what_is_there_is_not_made_anew(shell: Any, plans: Plans, option: str) -> None:
+    with pytest.raises(UsageError, match="goes with a NAME"):
+        run(shell, f"%ecs_provision prod/web --yes {option}")
+    assert plans.asked == []
+
+
+def test_it_is_asked_before_a_service_is_changed(
+    shell: Any, plans: Plans, answers: list[str]
+) -> None:
+    answers.append("n")
+    with pytest.raises(errors.Interrupted, match="which change what runs"):
+        run(shell, "%ecs_provision prod/web")
+    answers.append("y")
+    run(shell, "%ecs_cleanup prod/web")
+    assert plans.calls == [("destroy", False)]
 
 
 def test_another_region_is_not_the_notebooks(shell: Any, plans: Plans) -> None:

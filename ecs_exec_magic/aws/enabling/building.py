@@ -17,7 +17,7 @@ from ..plan.policies import trust_policy
 from ..plan.steps import Step
 from .cluster import ClusterSettings, NamedBucket, NamedGroup, NamedKey
 from .permissions import RolePolicy, TaskRole
-from .place import Place
+from .place import Place, short
 from .running import Notes, Revision, ServiceAgents, ServiceExec
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ async def _judged(place: Place) -> list[Step]:
     place.redeploy = any(each.step().action in _CHANGED for each in (role, policy, revision))
     place.redeploy = place.redeploy or service.step().action in _CHANGED
     notes.needed = place.redeploy
-    place.parts = [*named, notes, role, policy, cluster, revision, service, agents]
+    remembered = [notes] if notes.needed or notes.there else []
+    place.parts = [*named, *remembered, role, policy, cluster, revision, service, agents]
     _warn(place)
     return [part.step() for part in place.parts]
 
@@ -119,7 +120,13 @@ async def apply(place: Place, tell: Tell, record: Callable[[Step], None]) -> lis
             cure="; ".join(first.difference) or "see .steps",
             step=first,
         )
-    return await carry_out(place, steps, tell, record)
+
+    def remember(step: Step) -> None:
+        record(step)
+        if step.kind == RolePolicy.kind:  # found again by the role that has it
+            record(Step(TaskRole.kind, short(place.role_arn), "keep"))
+
+    return await carry_out(place, steps, tell, remember)
 
 
 def documents_of(place: Place) -> Mapping[str, Mapping[str, Any]]:

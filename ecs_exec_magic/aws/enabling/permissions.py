@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ...errors import AccessDenied, EcsExecError
+from ...errors import AccessDenied
+from ..exec_settings import bucket_key_of, by_alias
 from ..plan.part import Part, Say, if_there, same_document, tag_list
 from ..plan.policies import task_role_policy, trust_policy
 from ..plan.roles import role_tags
@@ -32,7 +33,7 @@ _SHOWN = 4
 def wanted_policy(place: Place, bucket_key_arn: str = "") -> Document:
     """What the exec agents of the service need, and no more."""
     settings = place.settings
-    return task_role_policy(
+    document = task_role_policy(
         place.names,
         log_groups=place.session_groups,
         bucket=settings.bucket,
@@ -40,6 +41,7 @@ def wanted_policy(place: Place, bucket_key_arn: str = "") -> Document:
         key_arn=settings.key_arn,
         bucket_key_arn=bucket_key_arn,
     )
+    return by_alias(document, settings.key)
 
 
 def questions_of(document: Document, region: str) -> list[Question]:
@@ -171,7 +173,7 @@ class RolePolicy(Part):
     async def look(self) -> None:
         """Also finds out which permissions are lacking; needs the role looked at."""
         api = self.site.api
-        self._bucket_key = await self._key_of_bucket()
+        self._bucket_key = await bucket_key_of(api, self.site.settings)
         if not self._role.there:
             self._lacking = [each.action for each in questions_of(self.document, "")]
             return
@@ -205,25 +207,6 @@ class RolePolicy(Part):
         refused = [each for each in verdicts if not each.allowed]
         self._lacking = [each.question.action for each in refused]
         self._refused = next((each for each in refused if _beyond(each)), None)
-
-    async def _key_of_bucket(self) -> str:
-        """The ARN of the key that the bucket encrypts with, when it must; empty for none."""
-        settings = self.site.settings
-        if not (settings.bucket and settings.bucket_encrypted):
-            return ""
-        try:
-            answer = await self.site.api.call("s3", "get_bucket_encryption", Bucket=settings.bucket)
-        except EcsExecError:
-            return settings.key_arn
-        rules = (answer.get("ServerSideEncryptionConfiguration") or {}).get("Rules") or ()
-        for rule in rules:
-            default = rule.get("ApplyServerSideEncryptionByDefault") or {}
-            if default.get("SSEAlgorithm", "").startswith("aws:kms"):
-                key = str(default.get("KMSMasterKeyID") or "")
-                return (
-                    key if key.startswith("arn:") else self.site.names.key_arn(key) if key else ""
-                )
-        return ""
 
     def differences(self) -> list[str]:
         if self._own is not None and not same_document(self._own, self.document):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import EcsExecError, InvalidRequest
 from ..absence import cluster_missing
-from ..exec_settings import ExecSettings, container_groups, key_arn_of, settings_of
+from ..exec_settings import ANY_KEY, ExecSettings, container_groups, key_arn_of, settings_of
 from ..plan.cluster import read_cluster
 from ..plan.launch import read_service
 from ..plan.names import OWN_TAGS, Names
@@ -186,7 +186,8 @@ class Place(Site):
         if asked.kms_key is not None:
             wanted.pop("kmsKeyId", None)
             if asked.kms_key:
-                wanted["kmsKeyId"] = await key_arn_of(self.api, asked.kms_key)
+                arn = await key_arn_of(self.api, asked.kms_key)
+                wanted["kmsKeyId"] = asked.kms_key if arn.endswith(ANY_KEY) else arn
         self.execution = wanted
         settings = settings_of(self.cluster, wanted)
         self.settings = replace(settings, key_arn=await key_arn_of(self.api, settings.key))

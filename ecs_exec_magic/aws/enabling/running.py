@@ -56,9 +56,7 @@ class Notes(Part):
         return [f"{key} = {value}" for key, value in self._missing().items()]
 
     def step(self) -> Step:
-        if not self.needed:
-            return Step(self.kind, self.name, "keep", "nothing to remember")
-        if not self._missing():
+        if not (self.needed and self._missing()):
             return Step(self.kind, self.name, "keep", "remember what was before")
         why = "remember what was before, for undoing it"
         return Step(self.kind, self.name, "update", why, tuple(self.differences()))

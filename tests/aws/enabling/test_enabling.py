@@ -75,6 +75,20 @@ def test_exec_on_and_off_again(shop: Shop, tmp_path: Path) -> None:
     assert not (tmp_path / "state.json").exists()
 
 
+def test_a_service_that_was_deleted_first(shop: Shop, tmp_path: Path) -> None:
+    """Its tags are gone: the cluster's tags and the state file find what is left."""
+    cluster, name = shop.name(), shop.name()
+    shop.service(cluster, name, shop.define(name, shop.role(f"{name}-task", "s3:GetObject")))
+    before, client, state = shop.shown(cluster), shop.client(), tmp_path / "state.json"
+    client.enable_exec(f"{cluster}/{name}", logging="none", state=state).apply()
+    shop.aws("ecs").delete_service(cluster=cluster, service=name, force=True)
+    undo = client.enable_exec(f"{cluster}/{name}", look=False, state=state)
+    kinds = [step.kind for step in undo.leftovers()]
+    assert kinds == ["role policy", "cluster"]
+    undo.undo()
+    assert shop.shown(cluster) == before
+
+
 def test_what_others_allow_is_not_allowed_again(shop: Shop) -> None:
     cluster, name = shop.name(), shop.name()
     shop.service(cluster, name, shop.define(name, shop.role(f"{name}-task", CHANNEL)))
@@ -314,6 +328,29 @@ def test_without_the_simulator_documents_are_compared(shop: Shop) -> None:
     assert "SimulatePrincipalPolicy" in lacks.warnings[0]
     lacks.apply()
     lacks.undo()
+
+
+def test_an_alias_that_may_not_be_looked_up_opens_no_other_key(shop: Shop) -> None:
+    cluster, name = shop.name(), shop.name()
+    kms = shop.aws("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName=f"alias/{cluster}", TargetKeyId=key)
+    settings = {"executeCommandConfiguration": {"kmsKeyId": f"alias/{cluster}"}}
+    shop.service(
+        cluster,
+        name,
+        shop.define(name, shop.role(f"{name}-task", CHANNEL)),
+        settings={"configuration": settings},
+    )
+    client = shop.client(shop.user(["kms:DescribeKey"]))
+    plan = client.enable_exec(f"{cluster}/{name}")
+    statement = plan.documents["task role"]["Statement"][-1]
+    assert statement["Resource"].endswith(":key/*")
+    aliases = {"kms:ResourceAliases": f"alias/{cluster}"}
+    assert statement["Condition"] == {"ForAnyValue:StringEquals": aliases}
+    with pytest.raises(ProvisionError, match="could not be looked at") as caught:
+        client.enable_exec(f"{cluster}/{name}", kms_key="alias/other")
+    assert "kms:DescribeKey" in caught.value.cure
 
 
 def test_a_permission_that_is_missing_stops_it_and_it_goes_on(shop: Shop) -> None:
