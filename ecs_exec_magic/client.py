@@ -28,7 +28,9 @@ from .aws.policies import KINDS, Kind, draft, questions, subject_of
 from .aws.simulation import principal_named, simulate
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
+from .check import check, fixable
 from .enabling import Enabling, enable_options
+from .findings import Finding, Findings
 from .fleet import Fleet, FleetResult
 from .plan import Plan, options_of
 from .policies import PolicyDocument, Simulation
@@ -41,7 +43,7 @@ from .target import Target
 if TYPE_CHECKING:
     import concurrent.futures
     import os
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime, timedelta
 
     import boto3
@@ -57,6 +59,8 @@ __all__ = [
     "AuditEntry",
     "Client",
     "Enabling",
+    "Finding",
+    "Findings",
     "FleetResult",
     "OutputStream",
     "Plan",
@@ -71,6 +75,7 @@ __all__ = [
     "TaskInfo",
     "Vpc",
     "connect",
+    "fixable",
     "profile_names",
     "region_names",
 ]
@@ -328,6 +333,46 @@ class Client:
             TargetNotFound: there is no such cluster; the error lists what there is.
         """
         return self._call(listing.list_services_of(self._api, cluster))
+
+    def check(
+        self,
+        address: str | None = None,
+        *,
+        cluster: str | None = None,
+        service: str | None = None,
+        task: str | None = None,
+        family: str | None = None,
+        container: str | None = None,
+        inside: bool = True,
+        agent_log: bool = False,
+        progress: Callable[[str, int, int], object] | None = None,
+    ) -> Findings:
+        """Look at everything that commands need: permissions, settings, network, agents, images.
+
+        What does not run, or has exec off, is looked at as well. It changes nothing. A permission
+        that is missing makes one finding unknown.
+
+        Args:
+            address: a service, task, family, or the cluster; None: the client's cluster.
+            inside: look for programs by a command in a container of each kind; it is a session,
+                and logged as all of them are.
+            agent_log: also fetch what the exec agent has logged, by a command in a container.
+            progress: called in this thread with the id of each check that is done, how many are
+                done, and of how many.
+
+        Raises:
+            TargetNotFound: there is no such cluster or name; the error lists what there is.
+            CredentialsError: nothing can be looked up.
+        """
+        return check(
+            self._api,
+            self._bridge,
+            address,
+            _words(cluster, service, task, family, container),
+            inside=inside,
+            log=agent_log,
+            progress=progress,
+        )
 
     # -- what was run ----------------------------------------------------------------------------
 

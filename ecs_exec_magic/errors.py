@@ -155,11 +155,23 @@ class AmbiguousTarget(EcsExecError, LookupError):
 
 
 class ExecNotEnabled(EcsExecError):
-    """The task was started without ECS Exec."""
+    """The task was started without ECS Exec.
+
+    Attributes:
+        findings: what a check has found that explains it, as ``client.check()`` gives it.
+    """
+
+    findings: tuple[Any, ...] = ()
 
 
 class AgentNotConnected(EcsExecError):
-    """The exec agent in the container is not running, or has no connection to AWS."""
+    """The exec agent in the container is not running, or has no connection to AWS.
+
+    Attributes:
+        findings: what a check has found that explains it, as ``client.check()`` gives it.
+    """
+
+    findings: tuple[Any, ...] = ()
 
 
 class AccessDenied(EcsExecError, PermissionError):

@@ -19,6 +19,7 @@ ROOM = "ecs_exec_magic"
 
 # Each room may import from those below it. What has no row of its own is a module at the top.
 BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "tables", "views"}
+BASE |= {"findings"}
 BASE |= {"moments"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
@@ -26,6 +27,7 @@ BELOW: dict[str, set[str]] = {
     "address": BASE,
     "results": BASE,
     "views": BASE,
+    "findings": BASE,
     "moments": {"errors"},
     "cleaning": set(),
     "masking": set(),
@@ -45,18 +47,21 @@ BELOW: dict[str, set[str]] = {
     "target": BASE
     | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
-    "audit": BASE | {"aws", "remote", "journal"},
     "carrying": BASE | {"aws", "portal"},
     "plan": BASE | {"aws", "carrying", "plan_views", "portal"},
     "enabling": BASE | {"aws", "carrying", "plan_views", "portal"},
+    "check": BASE | {"aws", "portal", "runner"},
+    "audit": BASE | {"aws", "remote", "journal"},
     "policies": BASE | {"aws"},  # its drafts and verdicts, for types only
     "client": BASE
-    | {"audit", "aws", "enabling", "fleet", "journal", "plan", "policies", "portal", "runner"}
-    | {"running", "stream", "target"},
+    | {"audit", "aws", "check", "enabling", "journal", "policies", "portal", "runner", "running"}
+    | {"fleet", "plan", "stream"}
+    | {"target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
-    "cli": BASE | {"sandbox", "demo"},
+    "check_command": BASE | {"client"},
+    "cli": BASE | {"sandbox", "demo", "check_command"},
     "__init__": BASE | {"client", "notebook"},
 }
 # Libraries that a room must never know.
@@ -75,8 +80,9 @@ FOREIGN: dict[str, set[str]] = {
     "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "carrying": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
-    "audit": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "check": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "enabling": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "audit": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "policies": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
@@ -184,6 +190,7 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook import workspace
     from ecs_exec_magic.notebook.auditing import EcsAudit
     from ecs_exec_magic.notebook.background import EcsJobs
+    from ecs_exec_magic.notebook.checking import EcsCheck
     from ecs_exec_magic.notebook.finding import EcsFind
     from ecs_exec_magic.notebook.history import EcsHistory
     from ecs_exec_magic.notebook.interactive import EcsTerminal
@@ -195,7 +202,7 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsAudit, EcsPick, EcsPolicy, EcsProvision, EcsTerminal)
+    classes += (EcsAudit, EcsCheck, EcsPick, EcsPolicy, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

@@ -144,6 +144,11 @@ class AwsApi:
         return session
 
     @property
+    def attended(self) -> bool:
+        """Whether somebody waits for the answers."""
+        return not self._unattended
+
+    @property
     def region(self) -> str:
         """The region of every call.
 

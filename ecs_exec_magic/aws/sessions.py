@@ -147,6 +147,10 @@ async def start_exec(
             if deadline is None:
                 deadline = _until_connected(retry, task, container)
             if not _may_come(better, container) or retry.now() >= deadline:
+                if container is None or container.agent_status != "PENDING":
+                    from .checks.explain import explained
+
+                    better = await explained(api, better, ref)
                 if better is error:
                     raise
                 raise better from error

@@ -20,7 +20,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ..address import Address, ContainerRef, combine
-from ..errors import AmbiguousTarget, EcsExecError, InvalidRequest, TargetNotFound
+from ..errors import (
+    AgentNotConnected,
+    AmbiguousTarget,
+    EcsExecError,
+    ExecNotEnabled,
+    InvalidRequest,
+    TargetNotFound,
+)
 from .absence import cluster_missing, no_running_task, unknown_name
 from .tasks import ContainerInfo, TaskInfo, by_age, describe_tasks, list_task_arns
 
@@ -148,7 +155,15 @@ async def find(
     pairs = _containers(running, place, query)
     if want == "all":
         return _found(pairs)
-    return _longest_running(pairs, f"{place}/{query.name}")
+    try:
+        return _longest_running(pairs, f"{place}/{query.name}")
+    except (AgentNotConnected, ExecNotEnabled) as error:
+        oldest, first = pairs[0]
+        if first.agent_status == "PENDING":
+            raise
+        from .checks.explain import explained
+
+        raise await explained(api, error, oldest.ref(first)) from None
 
 
 def check_region(api: AwsApi, query: Address) -> None:

@@ -45,7 +45,7 @@ __all__ = ["Api", "ApiError", "Caller", "Gate", "Principal", "Reply", "operation
 
 _LOG = logging.getLogger(__name__)
 
-_OURS = {"ecs", "ssm", "cloudtrail"}
+_OURS = {"ecs", "ssm", "cloudtrail", "servicequotas"}
 """Services of which moto is asked nothing."""
 _THEIRS = {"sts", "kms", "s3", "logs", "iam", "ec2"}
 _EXPIRED_KEY = "ASIAEXPIRED"

@@ -125,6 +125,7 @@ class Faults:
     expire_credentials: bool = _fault(False, "every call answers ExpiredTokenException")
     deny_kms: bool = _fault(False, "the agent may not decrypt the session's data key")
     deny_kms_caller: bool = _fault(False, "the caller may not have a data key made")
+    session_quota: int | None = _fault(None, "Service Quotas tells of so many ECS Exec sessions")
 
     seed: int = _fault(0, "decides where rates strike")
     on_action: Callable[[str, str], str] | None = field(default=None, repr=False, compare=False)

@@ -22,6 +22,7 @@ from .kms import KeyRules, Keys
 from .network import Network
 from .parameters import PublicParameters
 from .quirks import rules
+from .quotas import QuotaService
 from .sessions import Gateway
 from .ssm import SsmService
 from .sts import StsService
@@ -117,6 +118,7 @@ class Server:
             SsmService(self.world, self.gateway, self.stream_url, faults),
             StsService(),
             TrailService(self.trail),
+            QuotaService(faults),
             SimulateService(self.authorizer.principals, self.account.account_id),
             KeyRules(self.account),
             *rules(self.account),

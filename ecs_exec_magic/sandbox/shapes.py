@@ -22,7 +22,11 @@ _MOST_SHOWN = 10
 class Models:
     """botocore's service models by signing name; each is read once, at its first use."""
 
-    _NAMES = {"monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}  # noqa: RUF012
+    _NAMES = {  # noqa: RUF012
+        "monitoring": "cloudwatch",
+        "servicequotas": "service-quotas",
+        "tagging": "resourcegroupstaggingapi",
+    }
 
     def __init__(self) -> None:
         self._known: dict[str, Any] = {}
