@@ -133,6 +133,48 @@ def test_another_service_and_a_wrong_one(tmp_path: Path) -> None:
     assert failed(tmp_path) == ["tasks"]
 
 
+# -- the training --------------------------------------------------------------------------------
+
+
+def lesson(place: Path, *, solved: bool) -> Any:
+    """Run the training as a learner would: with its own solutions, or with nothing done."""
+    book: Any = nbformat.read(NOTEBOOKS / "03_training.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    if solved:
+        cells = {cell.id: cell for cell in book.cells}
+        for name, cell in cells.items():
+            if name.startswith("exercise-"):
+                told = cells[name.replace("exercise", "solution")].source
+                cell.source = told.partition("```python\n")[2].partition("\n```")[0]
+    nbformat.write(book, place / "lesson.ipynb")  # type: ignore[no-untyped-call]
+    return execute(str(place / "lesson.ipynb"), place)
+
+
+def checks(book: Any) -> list[str]:
+    return [
+        each.id for each in book.cells if each.id.startswith("check-") and each.id[-1].isdigit()
+    ]
+
+
+def test_the_solutions_of_the_training_are_right(tmp_path: Path) -> None:
+    book = lesson(tmp_path, solved=True)
+    assert len(checks(book)) == 8
+    for each in checks(book):
+        assert shown(book, each).endswith("solved\n"), shown(book, each)
+        assert "✗" not in shown(book, each)
+    assert shown(book, "check-all").count("fail ") == 0
+    assert "role.channel" in shown(book, "check-broken")
+    assert "✓ nothing of the plan is left" in shown(book, "gone")
+
+
+def test_the_training_says_what_is_not_done(tmp_path: Path) -> None:
+    book = lesson(tmp_path, solved=False)
+    for each in checks(book):
+        assert shown(book, each).endswith("not yet\n"), shown(book, each)
+        assert "✗" in shown(book, each)
+    # Whoever only reads is left with nothing to pay for.
+    assert "✓ nothing of the plan is left" in shown(book, "gone")
+
+
 # -- the incident --------------------------------------------------------------------------------
 
 
