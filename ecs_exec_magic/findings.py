@@ -201,7 +201,8 @@ def _row(finding: Finding) -> Row:
     if finding.cure and not finding.ok:
         said.append(escaped(finding.cure))
     if finding.call and not finding.ok:
-        said.append(f'<code style="white-space:pre-wrap">{escaped(finding.call)}</code>')
+        style = "white-space:pre-wrap;overflow-wrap:anywhere"
+        said.append(f'<code style="{style}">{escaped(finding.call)}</code>')
     return Row(
         (
             Cell(finding.status, dot(_COLOURS[finding.status], finding.status)),

@@ -34,6 +34,7 @@ _FRESH = 60.0
 """Seconds for which what was found is good for other containers of the same service."""
 
 _OFF = ("service.exec-enabled",)
+_OFF_ALONE = ("task.exec-enabled",)  # of a task that no service would replace
 _OF_AGENTS = ("task.", "instance.", "role.", "network.", "endpoint.")
 _NOT_OF_AGENTS = frozenset(
     (
@@ -55,7 +56,8 @@ async def explained(api: AwsApi, error: EcsExecError, ref: ContainerRef) -> EcsE
     if not api.attended or error.findings:
         return error
     off = isinstance(error, ExecNotEnabled)
-    ids = _OFF if off else tuple(each for each in CHECKS if _of_agents(each))
+    alone = _OFF if ref.service else _OFF_ALONE
+    ids = alone if off else tuple(each for each in CHECKS if _of_agents(each))
     try:
         found = await asyncio.wait_for(asyncio.shield(_look(api, ref, ids)), LIMIT)
     except Exception as reason:  # noqa: BLE001 - the error itself must come through in any case
@@ -98,9 +100,10 @@ def _of_service(error: ExecNotEnabled, ref: ContainerRef, found: Sequence[Findin
     for finding in found:
         error.findings = (finding,)
         if finding.status == "fail":
-            error.cause = _joined(error.cause, finding.title)
+            if finding.id in _OFF:  # the other one says no more than the error
+                error.cause = _joined(error.cause, finding.title)
             error.cure = _cure(finding)
-        elif finding.status == "ok":
+        elif finding.status == "ok" and ref.service:
             error.cause = _joined(error.cause, "its service has exec on by now")
             error.cure = (
                 "replace the task: aws ecs update-service --cluster "

@@ -79,11 +79,11 @@ async def exec_enabled(scene: Scene) -> Finding | None:
             f"aws ecs run-task --cluster {scene.place} --task-definition {family} "
             "--enable-execute-command"
         )
-    title = f"exec is off in {listed(_names(off))}"
+    every = len(off) == len(tasks) > 1
     return fail(
-        title if len(off) < len(tasks) else f"exec is off in all {len(tasks)} tasks",
+        f"exec is off in {f'all {len(tasks)} tasks' if every else listed(_names(off))}",
         "enableExecuteCommand is false; a running task cannot be changed",
-        "replace the tasks by ones with exec on",
+        "replace what runs by tasks with exec on",
         call,
     )
 

@@ -57,6 +57,13 @@ def test_a_service_without_exec(world: World) -> None:
     assert f"--service {address.partition('/')[2]} --enable-execute-command" in error.cure
 
 
+def test_a_task_of_its_own_without_exec(world: World) -> None:
+    error = refused(world, "demo/no-exec")
+    assert isinstance(error, ExecNotEnabled)
+    assert [each.id for each in error.findings] == ["task.exec-enabled"]
+    assert "--cluster demo --task-definition no-exec:1 --enable-execute-command" in error.cure
+
+
 def test_a_service_that_has_exec_by_now(world: World) -> None:
     address = world.service("demo", enableExecuteCommand=False, desiredCount=1)
     world.admin.tasks(address)
