@@ -53,7 +53,10 @@ BELOW: dict[str, set[str]] = {
     "check": BASE | {"aws", "portal", "runner"},
     "audit": BASE | {"aws", "remote", "journal"},
     "policies": BASE | {"aws"},  # its drafts and verdicts, for types only
+    "account": BASE
+    | {"audit", "aws", "check", "enabling", "journal", "plan", "policies", "portal"},
     "client": BASE
+    | {"account"}
     | {"audit", "aws", "check", "enabling", "journal", "policies", "portal", "runner", "running"}
     | {"fleet", "plan", "stream"}
     | {"target"},
@@ -84,6 +87,7 @@ FOREIGN: dict[str, set[str]] = {
     "enabling": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "audit": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "policies": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
+    "account": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "client": {"IPython", "ipywidgets", "picows"},
     "portal": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "notebook": {"boto3", "botocore", "picows", "socket", "ssl"},
