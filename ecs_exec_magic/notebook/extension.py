@@ -25,6 +25,7 @@ def load(shell: InteractiveShell) -> None:
     """
     from .auditing import EcsAudit
     from .background import EcsJobs
+    from .copying import EcsCopy
     from .finding import EcsFind
     from .history import EcsHistory
     from .interactive import EcsTerminal
@@ -40,7 +41,8 @@ def load(shell: InteractiveShell) -> None:
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal, EcsProvision, EcsAudit)
+    kinds: tuple[Any, ...] = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal)
+    kinds += (EcsProvision, EcsAudit, EcsCopy)
     others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 
