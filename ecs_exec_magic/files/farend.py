@@ -170,6 +170,8 @@ def refused(what: str, said: list[str], code: int | None, result: Any = None) ->
     """The error for a copy that the far end could not do, in its own words."""
     words = [plain(line).strip()[:300] for line in said if line.strip()]
     told = words[-1] if words else f"it ended with exit code {code}"
+    if code == 80 and not words:  # put.sh: a tool failed
+        told = "a tool failed there without a word, as when it is killed"
     if code is not None and 128 < code < 160:
         told = f"the copying command was killed there (exit code {code})"
     for sign, cause, cure in _CURES:
