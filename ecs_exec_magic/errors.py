@@ -19,6 +19,7 @@
     ├── StartFailed               the agent could not start the command
     ├── CommandFailed             the command ended with a non-zero exit code
     │   └── CommandTimeout        the command was ended because its time was up (TimeoutError)
+    ├── CopyFailed                a file or directory could not be copied (OSError)
     ├── FleetFailed               a command failed in some of several containers
     ├── NotBegun                  a run in several containers was ended before this one's turn
     ├── BridgeError               the chosen event-loop bridge is not safe here
@@ -48,6 +49,7 @@ __all__ = [
     "CommandFailed",
     "CommandTimeout",
     "ConnectError",
+    "CopyFailed",
     "CredentialsError",
     "EcsExecError",
     "ExecNotEnabled",
@@ -245,6 +247,10 @@ class CommandFailed(EcsExecError):
 
 class CommandTimeout(CommandFailed, TimeoutError):
     """The command was ended because its time was up; :attr:`result` holds what came until then."""
+
+
+class CopyFailed(EcsExecError, OSError):
+    """A file or directory could not be copied; what was at the destination is as it was."""
 
 
 class FleetFailed(EcsExecError):

@@ -40,12 +40,21 @@ BELOW: dict[str, set[str]] = {
     "runner": BASE | {"channel", "remote", "aws"},
     "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
+    "files": BASE | {"remote"},
     "stream": BASE | {"portal", "running"},
     "fleet_views": BASE,
     "fleet_result": BASE | {"fleet_views"},
     "fleet": BASE | {"aws", "fleet_result", "portal", "runner", "running"},
     "target": BASE
-    | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
+    | {
+        "aws",
+        "files",
+        "runner",
+        "running",
+        "stream",
+        "terminal",
+        "client",
+    },  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
     "carrying": BASE | {"aws", "portal"},
     "plan": BASE | {"aws", "carrying", "plan_views", "portal"},
@@ -60,7 +69,7 @@ BELOW: dict[str, set[str]] = {
     | {"audit", "aws", "check", "enabling", "journal", "policies", "portal", "runner", "running"}
     | {"fleet", "plan", "stream"}
     | {"target"},
-    "notebook": BASE | {"client", "journal"},
+    "notebook": BASE | {"client", "files", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
     "check_command": BASE | {"client"},
@@ -75,6 +84,7 @@ FOREIGN: dict[str, set[str]] = {
     "runner": {"IPython", "ipywidgets", "picows"},
     "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "stream": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "files": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio", "subprocess"},
     "fleet_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet_result": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet": {"IPython", "ipywidgets", "picows"},
@@ -195,6 +205,7 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.auditing import EcsAudit
     from ecs_exec_magic.notebook.background import EcsJobs
     from ecs_exec_magic.notebook.checking import EcsCheck
+    from ecs_exec_magic.notebook.copying import EcsCopy
     from ecs_exec_magic.notebook.finding import EcsFind
     from ecs_exec_magic.notebook.history import EcsHistory
     from ecs_exec_magic.notebook.interactive import EcsTerminal
@@ -206,7 +217,7 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsAudit, EcsCheck, EcsPick, EcsPolicy, EcsProvision, EcsTerminal)
+    classes += (EcsAudit, EcsCheck, EcsCopy, EcsPick, EcsPolicy, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

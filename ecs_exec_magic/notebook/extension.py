@@ -26,6 +26,7 @@ def load(shell: InteractiveShell) -> None:
     from .auditing import EcsAudit
     from .background import EcsJobs
     from .checking import EcsCheck
+    from .copying import EcsCopy
     from .finding import EcsFind
     from .history import EcsHistory
     from .interactive import EcsTerminal
@@ -43,7 +44,7 @@ def load(shell: InteractiveShell) -> None:
     magics = EcsExec(shell, **settings)
     space = magics.workspace
     finding = (EcsFind, EcsTasks, EcsPick)
-    running = (EcsJobs, EcsHistory, EcsTerminal)
+    running = (EcsJobs, EcsHistory, EcsTerminal, EcsCopy)
     account = (EcsProvision, EcsCheck, EcsPolicy, EcsAudit)
     others = [each(shell, space) for each in (*finding, *running, *account)]
     shell.register_magics(magics, *others, EcsSandbox(shell))

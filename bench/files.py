@@ -1,0 +1,89 @@
+"""How fast files are copied: ``python -m bench.files`` from the project's root.
+
+Against the practice cluster at its real pace: a log that shrinks and noise that does not, both
+ways, beside plain ``cat`` in the same run; and what a large file takes of memory.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+import ecs_exec_magic as ecs
+from ecs_exec_magic import sandbox
+
+from .command import MEBIBYTE, say, timed
+
+LARGE = 500_000_000
+
+
+def log(size: int) -> bytes:
+    """Lines as a web server writes them."""
+    chance = random.Random(1)
+    lines: list[str] = []
+    length = 0
+    while length < size:
+        host = f"10.0.{chance.randrange(256)}.{chance.randrange(256)}"
+        second = length // 9000
+        lines.append(
+            f"{host} - - [28/Nov/2026:{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02} "
+            f'+0000] "GET /api/v1/orders/{chance.randrange(100000)} HTTP/1.1" '
+            f'{chance.choice([200, 200, 200, 304, 404])} {chance.randrange(9000)} "-" '
+            '"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"\n'
+        )
+        length += len(lines[-1])
+    return "".join(lines).encode()[:size]
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    session = boto3.Session("AKIABENCH", "secret", region_name="us-east-1")
+    with sandbox.start(pace="real") as practice, tempfile.TemporaryDirectory() as name:
+        here = Path(name)
+        target = ecs.connect(endpoint_url=practice.url, session=session).target("demo/worker")
+        target.run("true")  # starts the container and the boto3 clients
+        (here / "log").write_bytes(log(10 * MEBIBYTE))
+        (here / "noise").write_bytes(random.Random(2).randbytes(2 * MEBIBYTE))
+        for kind in ("log", "noise"):
+            size = (here / kind).stat().st_size / MEBIBYTE
+
+            def put(kind: str = kind) -> Any:
+                return target.put(here / kind, "/tmp/")
+
+            took, _ = timed(put)
+            say(f"put {size:3.0f} MiB of {kind:5}                  {size / took:7.2f} MiB/s")
+            for method in ("execute-command", "start-session"):
+
+                def cat(kind: str = kind, method: Any = method) -> Any:
+                    return target.run(f"cat /tmp/{kind}", method=method)
+
+                def get(kind: str = kind, method: Any = method) -> Any:
+                    return target.get(f"/tmp/{kind}", here / "back", method=method)
+
+                plain, _ = timed(cat)
+                took, _ = timed(get)
+                assert (here / "back").read_bytes() == (here / kind).read_bytes()
+                say(
+                    f"get {size:3.0f} MiB of {kind:5} {method:16} {size / took:7.2f} MiB/s, "
+                    f"cat {size / plain:7.2f} MiB/s: {plain / took:4.1f} times as fast"
+                )
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with open(here / "large", "wb") as file:
+            os.truncate(file.fileno(), LARGE)
+        took, _ = timed(lambda: target.put(here / "large", "/tmp/"))
+        back, _ = timed(lambda: target.get("/tmp/large", here / "back"))
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        say(
+            f"{LARGE // 1_000_000} MB of zeros: put {took:.1f} s, get {back:.1f} s; the peak of "
+            f"memory grows by {grown / 1024:.1f} MiB"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""``%ecs_cp`` in a shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from IPython.core.error import UsageError
+
+import ecs_exec_magic as ecs
+from ecs_exec_magic.files import CopyResult
+from ecs_exec_magic.notebook.copying import _Amount
+
+from .conftest import FakeTarget, World
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+Calls = list[tuple[str, str, str, str]]
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    calls: Calls = []
+
+    def copying(name: str) -> Any:
+        def copy(self: FakeTarget, source: str, to: str, **how: Any) -> CopyResult:
+            calls.append((name, f"{self.cluster}:{self.container}", source, to))
+            how["on_progress"](50, 100)
+            if "fail" in source:
+                raise ecs.CopyFailed("No space left on device", cure="make room")
+            return CopyResult(to, 1, 100, 60, 0.5, "sha256", ("x: a device",))
+
+        return copy
+
+    for name in ("put", "get"):
+        monkeypatch.setattr(FakeTarget, name, copying(name), raising=False)
+    return calls
+
+
+def test_both_ways(shell: InteractiveShell, world: World, copies: Calls) -> None:
+    shell.run_line_magic("ecs_target", "demo/web:nginx")
+    result = shell.run_line_magic("ecs_cp", "'a b' :/tmp/")
+    assert str(result) == "1 file, 100 B in 0.5 s (sha256 agrees): /tmp/; 1 not copied"
+    shell.run_line_magic("ecs_cp", "prod/web:side:/etc/hosts . -o got")
+    assert shell.user_ns["got"].verified == "sha256"
+    shell.run_line_magic("ecs_cp", "-t demo/web:x x :y")
+    assert [call[0] for call in copies] == ["put", "get", "put"]
+    assert [call[2:] for call in copies] == [("a b", "/tmp/"), ("/etc/hosts", "."), ("x", "y")]
+    assert [call[1].split(":")[1] for call in copies] == ["nginx", "side", "x"]
+
+
+def test_variables_are_filled_in(shell: InteractiveShell, world: World, copies: Calls) -> None:
+    shell.user_ns["name"] = "report.csv"
+    shell.run_line_magic("ecs_cp", "{name} web:nginx:/srv/{name}")
+    assert copies[0][2:] == ("report.csv", "/srv/report.csv")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "FROM and TO"),
+        ("a", "FROM and TO"),
+        ("a b c", "FROM and TO"),
+        ("a b", "neither"),
+        ("web:/a :/b", "both"),
+        ("-t web a web:/b", "twice"),
+        ("--nope a :/b", "unknown option"),
+    ],
+)
+def test_lines_that_are_none(
+    shell: InteractiveShell, world: World, copies: Calls, line: str, says: str
+) -> None:
+    shell.run_line_magic("ecs_target", "demo/web:nginx")
+    with pytest.raises(UsageError, match=says):
+        shell.run_line_magic("ecs_cp", line)
+    assert copies == []
+
+
+def test_an_error_passes(shell: InteractiveShell, world: World, copies: Calls) -> None:
+    with pytest.raises(ecs.CopyFailed, match="No space"):
+        shell.run_line_magic("ecs_cp", "-t web:nginx fail :/x")
+    with pytest.raises(ecs.InvalidRequest, match="s3"):
+        shell.run_line_magic("ecs_cp", "s3://b/k :/x")
+    with pytest.raises(ecs.InvalidRequest, match="no target"):
+        shell.run_line_magic("ecs_cp", "x :/x")
+
+
+def test_what_is_said(
+    shell: InteractiveShell, world: World, copies: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.run_line_magic("ecs_cp", "x web:nginx:/x --quiet")
+    assert capsys.readouterr() == ("", "")
+    shell.run_line_magic("ecs_cp", "x web:nginx:/x")
+    assert capsys.readouterr() == ("", "not copied: x: a device\n")
+    shell.run_line_magic("ecs_cp", "--help")
+    assert "TARGET:/PATH" in capsys.readouterr().out
+
+
+def test_the_bar() -> None:
+    amount = _Amount("web")
+    assert str(amount) == "web"
+    amount.told(512, None)
+    assert str(amount) == "web · 512 B"
+    amount.told(512, 1024)
+    assert str(amount) == "web · ██████████░░░░░░░░░░ 50% of 1.0 KiB"
+
+
+def test_the_page_explains_every_option() -> None:
+    from ecs_exec_magic.notebook.copying import CP_LINE
+
+    page = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
+    for option in CP_LINE.options[:3]:
+        assert f"`{option.name}" in page
