@@ -78,7 +78,7 @@ FOREIGN: dict[str, set[str]] = {
     "masking": {"boto3", "botocore", "IPython", "ipywidgets", "picows", "asyncio"},
     "journal": {"boto3", "botocore", "IPython", "ipywidgets", "picows", "asyncio"},
 }
-ASYNCIO_FREE = ("frames", "ordering", "encryption", "handshake", "protocol", "events")
+ASYNCIO_FREE = ("frames", "ordering", "encryption", "handshake", "protocol", "events", "smux")
 
 
 def rooms() -> list[str]:
