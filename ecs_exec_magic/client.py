@@ -27,6 +27,9 @@ from .aws.plan.steps import Step, StepEvent
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
 from .fleet import Fleet, FleetResult
+from .forwarding.forward import Forward
+from .forwarding.request import read_ports
+from .forwarding.views import forward_table
 from .plan import Plan, options_of
 from .portal import bridge_named, portal
 from .runner import Method, settle
@@ -51,6 +54,7 @@ __all__ = [
     "AuditEntry",
     "Client",
     "FleetResult",
+    "Forward",
     "OutputStream",
     "Plan",
     "PlanOptions",
@@ -62,7 +66,9 @@ __all__ = [
     "TaskInfo",
     "Vpc",
     "connect",
+    "forward_table",
     "profile_names",
+    "read_ports",
     "region_names",
 ]
 

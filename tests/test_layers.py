@@ -37,19 +37,28 @@ BELOW: dict[str, set[str]] = {
     "portal": BASE | {"runner"},  # only to settle sessions at the end, imported when it is needed
     "runner": BASE | {"channel", "remote", "aws"},
     "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
+    "forwarding": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
     "stream": BASE | {"portal", "running"},
     "fleet_views": BASE,
     "fleet_result": BASE | {"fleet_views"},
     "fleet": BASE | {"aws", "fleet_result", "portal", "runner", "running"},
     "target": BASE
-    | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
+    | {
+        "aws",
+        "forwarding",
+        "runner",
+        "running",
+        "stream",
+        "terminal",
+        "client",
+    },  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
     "plan": BASE | {"aws", "plan_views", "portal"},
     "audit": BASE | {"aws", "remote", "journal"},
     "client": BASE
     | {"audit", "aws", "journal", "portal", "runner", "running", "stream", "fleet", "plan"}
-    | {"target"},
+    | {"forwarding", "target"},
     "notebook": BASE | {"client", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -68,6 +77,7 @@ FOREIGN: dict[str, set[str]] = {
     "fleet_result": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet": {"IPython", "ipywidgets", "picows"},
     "target": {"IPython", "ipywidgets", "picows"},
+    "forwarding": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
     "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "plan": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
@@ -179,6 +189,7 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.auditing import EcsAudit
     from ecs_exec_magic.notebook.background import EcsJobs
     from ecs_exec_magic.notebook.finding import EcsFind
+    from ecs_exec_magic.notebook.forwarding import EcsForward
     from ecs_exec_magic.notebook.history import EcsHistory
     from ecs_exec_magic.notebook.interactive import EcsTerminal
     from ecs_exec_magic.notebook.magics import EcsExec
@@ -188,7 +199,7 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsAudit, EcsPick, EcsProvision, EcsTerminal)
+    classes += (EcsAudit, EcsForward, EcsPick, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

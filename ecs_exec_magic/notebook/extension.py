@@ -26,6 +26,7 @@ def load(shell: InteractiveShell) -> None:
     from .auditing import EcsAudit
     from .background import EcsJobs
     from .finding import EcsFind
+    from .forwarding import EcsForward
     from .history import EcsHistory
     from .interactive import EcsTerminal
     from .magics import EcsExec
@@ -40,7 +41,10 @@ def load(shell: InteractiveShell) -> None:
     settings = {k: v for k, v in project_settings().items() if k not in configured}
     magics = EcsExec(shell, **settings)
     space = magics.workspace
-    kinds = (EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory, EcsTerminal, EcsProvision, EcsAudit)
+    kinds = (
+        *(EcsFind, EcsTasks, EcsPick, EcsJobs, EcsHistory),
+        *(EcsTerminal, EcsProvision, EcsAudit, EcsForward),
+    )
     others = [each(shell, space) for each in kinds]
     shell.register_magics(magics, *others, EcsSandbox(shell))
 
