@@ -34,9 +34,9 @@ _open: set[Forward] = set()
 class Forward:
     """A port of a container, or of a host that it reaches, as a port of this machine.
 
-    Made by :meth:`Target.forward`, and open from then on; used as a context manager it is stopped
-    at the end. Programs of this machine, this process's blocking clients too, connect to
-    :attr:`local_port`. It stands in for the number of that port, as in ``f"localhost:{forward}"``.
+    Made by :meth:`Target.forward`, and open from then on. Programs of this machine, this process's
+    blocking clients too, connect to :attr:`local_port`. ``with`` gives the number of that port, as
+    a plain int, which is all that sockets take, and stops it at the end.
 
     Attributes:
         target: the container.
@@ -51,7 +51,9 @@ class Forward:
         self._request = request
         self._tunnel = tunnel
         self._loop = portal.loop()
-        self._serving: concurrent.futures.Future[None] | None = None
+        self._serving = portal.submit(tunnel.wait())  # the loop is needed until it ends
+        _open.add(self)
+        self._serving.add_done_callback(lambda _: _open.discard(self))
 
     @classmethod
     def open(
@@ -81,11 +83,7 @@ class Forward:
             for each in tunnels:
                 portal.submit(each.close(0))
             raise
-        forward = cls(ref, request, tunnel)
-        forward._serving = portal.submit(tunnel.wait())  # the loop is needed until it ends
-        _open.add(forward)
-        forward._serving.add_done_callback(lambda _: _open.discard(forward))
-        return forward
+        return cls(ref, request, tunnel)
 
     # -- what it is ------------------------------------------------------------------------------
 
@@ -181,8 +179,8 @@ class Forward:
         ):
             closing.result(timeout + 2.0)
 
-    def __enter__(self) -> Forward:
-        return self
+    def __enter__(self) -> int:
+        return self.local_port
 
     def __exit__(
         self,
@@ -192,18 +190,8 @@ class Forward:
     ) -> None:
         self.stop()
 
-    # -- as a number -----------------------------------------------------------------------------
-
-    def __index__(self) -> int:
-        return self.local_port
-
-    __int__ = __index__
-
-    def __str__(self) -> str:
-        return str(self.local_port)
-
-    def __format__(self, spec: str) -> str:
-        return format(self.local_port, spec)
+    def __reduce__(self) -> Any:
+        raise TypeError("a forwarded port does not travel: it belongs to this process")
 
     def __repr__(self) -> str:
         to = f"{self.target} {self.destination}"

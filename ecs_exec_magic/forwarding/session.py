@@ -32,7 +32,7 @@ __all__ = ["KEPT_ALIVE", "PortSession"]
 
 logger = logging.getLogger(__name__)
 
-TERMINATE, CONNECT_ERROR = 2, 3
+_NO_FLAG, TERMINATE, CONNECT_ERROR = 0, 2, 3
 
 START_LIMIT = 60.0
 """Seconds in which the agent must have joined and said what it can."""
@@ -87,6 +87,7 @@ class PortSession:
         self._request = request
         self._connection = connection
         self._place = place
+        self._said = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._given_back: asyncio.Task[None] | None = None
         self._on_refused: Callable[[], object] = lambda: None
@@ -154,6 +155,24 @@ class PortSession:
         loop = asyncio.get_running_loop()
         for work in (self._read(rest), self._send(), self._keep_alive(), self._watch()):
             self._tasks.append(loop.create_task(work))
+        await self._take_up()
+
+    async def _take_up(self) -> None:
+        """Wait until the agent takes input, which it does not before it is set up (PROTOCOL 7).
+
+        The flag means nothing to it in either mode; what counts is that it is acknowledged.
+        """
+        await self._connection.send_flag(_NO_FLAG)
+        ready = asyncio.ensure_future(self._connection.drained())
+        over = asyncio.ensure_future(self.over.wait())
+        await asyncio.wait({ready, over}, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        ready.cancel()
+        await asyncio.gather(ready, over, return_exceptions=True)
+        if self._connection.ended:
+            await self.over.wait()
+            assert self.error is not None
+            raise self._failed(self._said) if self._connection.closed else self.error
 
     def _choose(self, complete: HandshakeComplete) -> None:
         """How connections are carried: the handshake says it (PROTOCOL 7.1)."""
@@ -207,7 +226,7 @@ class PortSession:
                     self.carrier.refused()
                     self._on_refused()
                 elif isinstance(event, Closed):
-                    said = agent_words(event.output)
+                    said = self._said = agent_words(event.output)
                     self._finish(
                         SessionLost(
                             f"the session in {self._ref} was ended" + (f": {said}" if said else "")

@@ -10,6 +10,8 @@ import contextlib
 import errno
 import logging
 import socket
+import struct
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -42,6 +44,7 @@ HALF_CLOSED_ALONE = 0.5
 tells that the far end has hung up."""
 
 _CHUNK = 32 * 1024
+_AT_ONCE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 @dataclass(slots=True)
@@ -206,7 +209,7 @@ class Tunnel:
         if len(self.connections) >= MOST or self.ended:
             self.refused += 1
             self.error = SessionLost(f"more than {MOST} connections at once")
-            writer.transport.abort()
+            _reset(writer)
             return
         host, port = (writer.get_extra_info("peername") or ("", 0))[:2]
         connection = LocalConnection(self.accepted, f"{host}:{port}")
@@ -226,11 +229,11 @@ class Tunnel:
         except (EcsExecError, OSError) as error:
             if isinstance(error, EcsExecError):
                 self.error = error
-            writer.transport.abort()
+            _reset(writer)
             if isinstance(error, EcsExecError):
                 await self._stop_if_gone()
         except asyncio.CancelledError:
-            writer.transport.abort()
+            _reset(writer)
             raise
         finally:
             self.connections.pop(connection.number, None)
@@ -307,6 +310,15 @@ class Tunnel:
         # An end, and not a cut: whoever still reads here gets all of it.
         with contextlib.suppress(OSError):
             writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Cut a connection so that its other end sees a cut and no orderly end."""
+    made = writer.get_extra_info("socket")
+    if made is not None:
+        with contextlib.suppress(OSError):
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    writer.transport.abort()
 
 
 def _listen(request: ForwardRequest) -> socket.socket:
