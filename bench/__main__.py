@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from . import channel, command, crowd, files
+from . import channel, command, crowd, files, ports
 
 if __name__ == "__main__":
     channel.main()
     command.main()
     crowd.main()
     files.main()
+    ports.main()

@@ -31,6 +31,9 @@ from .check import fixable
 from .enabling import Enabling
 from .findings import Finding, Findings
 from .fleet import Fleet, FleetResult
+from .forwarding.forward import Forward
+from .forwarding.request import read_ports
+from .forwarding.views import forward_table
 from .plan import Plan
 from .policies import PolicyDocument, Simulation
 from .portal import bridge_named, portal
@@ -57,6 +60,7 @@ __all__ = [
     "Finding",
     "Findings",
     "FleetResult",
+    "Forward",
     "OutputStream",
     "Plan",
     "PlanOptions",
@@ -71,7 +75,9 @@ __all__ = [
     "Vpc",
     "connect",
     "fixable",
+    "forward_table",
     "profile_names",
+    "read_ports",
     "region_names",
 ]
 

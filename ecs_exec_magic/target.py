@@ -13,6 +13,8 @@ from . import files
 from .address import ContainerRef
 from .aws import ports
 from .errors import InvalidRequest
+from .forwarding.forward import Forward
+from .forwarding.request import LOOPBACK, ForwardRequest
 from .results import OutputEvent
 from .runner import Job, Method, Request, script_arguments
 from .running import RunningCommand, watch
@@ -226,6 +228,35 @@ class Target(ContainerRef):
         """
         client = self._connected()
         return client._call(ports.container_url(client._api, self.ref, port))
+
+    def forward(
+        self,
+        port: int,
+        host: str | None = None,
+        local_port: int = 0,
+        *,
+        bind: str = LOOPBACK,
+        on_notice: Callable[[str], object] | None = None,
+    ) -> Forward:
+        """Make a port of the container, or of a host that it reaches, a port of this machine.
+
+        What connects to :attr:`Forward.local_port` talks to it until :meth:`Forward.stop`, or the
+        end of a ``with`` block. It holds one of the two sessions that the container's agent takes.
+
+        Args:
+            port: at the far end.
+            host: a host as the container knows it; None for the container itself.
+            local_port: on this machine; 0 for any that is free.
+            bind: the local address to listen on; any but the default lets others in.
+            on_notice: called in the package's own thread with a sentence when it takes long.
+
+        Raises:
+            InvalidRequest: the local port cannot be had.
+            MethodUnavailable: the caller may not ``ssm:StartSession``; the error has the policy.
+            StartFailed: the agent cannot forward it.
+        """
+        request = ForwardRequest(port, host or "", local_port, bind)
+        return Forward.open(self._connected()._api, self.ref, request, on_notice)
 
     def start(
         self,

@@ -39,6 +39,7 @@ BELOW: dict[str, set[str]] = {
     "portal": BASE | {"runner"},  # only to settle sessions at the end, imported when it is needed
     "runner": BASE | {"channel", "remote", "aws"},
     "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
+    "forwarding": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
     "files": BASE | {"remote"},
     "stream": BASE | {"portal", "running"},
@@ -49,6 +50,7 @@ BELOW: dict[str, set[str]] = {
     | {
         "aws",
         "files",
+        "forwarding",
         "runner",
         "running",
         "stream",
@@ -67,8 +69,7 @@ BELOW: dict[str, set[str]] = {
     "client": BASE
     | {"account"}
     | {"audit", "aws", "check", "enabling", "journal", "policies", "portal", "runner", "running"}
-    | {"fleet", "plan", "stream"}
-    | {"target"},
+    | {"fleet", "forwarding", "plan", "stream", "target"},
     "notebook": BASE | {"client", "files", "journal"},
     "sandbox": BASE | {"channel"},
     "demo": BASE | {"sandbox"},
@@ -89,6 +90,7 @@ FOREIGN: dict[str, set[str]] = {
     "fleet_result": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet": {"IPython", "ipywidgets", "picows"},
     "target": {"IPython", "ipywidgets", "picows"},
+    "forwarding": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
     "plan_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "carrying": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
@@ -104,7 +106,7 @@ FOREIGN: dict[str, set[str]] = {
     "masking": {"boto3", "botocore", "IPython", "ipywidgets", "picows", "asyncio"},
     "journal": {"boto3", "botocore", "IPython", "ipywidgets", "picows", "asyncio"},
 }
-ASYNCIO_FREE = ("frames", "ordering", "encryption", "handshake", "protocol", "events")
+ASYNCIO_FREE = ("frames", "ordering", "encryption", "handshake", "protocol", "events", "smux")
 
 
 def rooms() -> list[str]:
@@ -207,6 +209,7 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.checking import EcsCheck
     from ecs_exec_magic.notebook.copying import EcsCopy
     from ecs_exec_magic.notebook.finding import EcsFind
+    from ecs_exec_magic.notebook.forwarding import EcsForward
     from ecs_exec_magic.notebook.history import EcsHistory
     from ecs_exec_magic.notebook.interactive import EcsTerminal
     from ecs_exec_magic.notebook.magics import EcsExec
@@ -217,7 +220,8 @@ def test_texts_name_only_magics_that_exist() -> None:
     from ecs_exec_magic.notebook.tasks import EcsTasks
 
     classes: tuple[Any, ...] = (EcsExec, EcsFind, EcsHistory, EcsJobs, EcsTasks, EcsSandbox)
-    classes += (EcsAudit, EcsCheck, EcsCopy, EcsPick, EcsPolicy, EcsProvision, EcsTerminal)
+    classes += (EcsCopy, EcsForward)
+    classes += (EcsAudit, EcsCheck, EcsPick, EcsPolicy, EcsProvision, EcsTerminal)
     assert set(classes) == set(workspace.EcsMagics.__subclasses__())
     there = {name for one in classes for table in one.magics.values() for name in table}
     for path in PACKAGE.rglob("*.py"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import threading
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .api import AwsApi
     from .tasks import ContainerInfo, TaskInfo
 
-__all__ = ["Retry", "StartedSession", "start_exec", "start_noninteractive"]
+__all__ = ["Retry", "StartedSession", "start_exec", "start_forwarding", "start_noninteractive"]
 
 _CANCEL_GRACE = 5.0
 
@@ -210,6 +211,49 @@ async def start_noninteractive(api: AwsApi, ref: ContainerRef, command: str) -> 
             + (f". {error.cause}" if error.cause else ""),
             cure='use method="execute-command", or allow ssm:StartSession on the task and on the '
             "document AWS-StartNonInteractiveCommand",
+        )
+        refused.code, refused.request_id = error.code, error.request_id
+        raise refused from error
+
+
+async def start_forwarding(
+    api: AwsApi, ref: ContainerRef, port: int, host: str | None = None
+) -> StartedSession:
+    """Start a session that carries connections to a port, with ``ssm:StartSession``.
+
+    Args:
+        port: of the container, or of ``host``.
+        host: another host that the container reaches; None for the container itself.
+
+    Raises:
+        MethodUnavailable: the caller may not start such a session.
+        AgentNotConnected: the agent is not there.
+    """
+    document = "AWS-StartPortForwardingSession" + ("ToRemoteHost" if host else "")
+    parameters = {"portNumber": [str(port)], **({"host": [host]} if host else {})}
+    try:
+        return await _started(
+            api,
+            ref,
+            "ssm",
+            "start_session",
+            Target=ref.session_target,
+            DocumentName=document,
+            Parameters=parameters,
+        )
+    except AccessDenied as error:
+        arn = f"{ref.task_arn.split(':')[1]}:ssm:{ref.region}::document/{document}"
+        allowed = {
+            "Effect": "Allow",
+            "Action": "ssm:StartSession",
+            "Resource": [ref.task_arn, f"arn:{arn}"],
+        }
+        refused = MethodUnavailable(
+            f"forwarding a port of {ref} is refused: {error.message}",
+            cause="it needs ssm:StartSession on the task, which many deny because ECS does not "
+            "log such sessions" + (f". {error.cause}" if error.cause else ""),
+            cure="take away the policy that denies it, if there is one, and add to yours: "
+            + json.dumps(allowed),
         )
         refused.code, refused.request_id = error.code, error.request_id
         raise refused from error

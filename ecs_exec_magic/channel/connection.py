@@ -139,6 +139,11 @@ class Connection:
         """Whether events wait for :meth:`receive`; reading may have stopped until it is called."""
         return self._channel.has_events
 
+    @property
+    def unanswered(self) -> int:
+        """Bytes of input that the agent has not acknowledged although the connection stands."""
+        return self._channel.outstanding if self._link.up and self._link.reading else 0
+
     async def terminate(self) -> None:
         """Ask AWS to end the session, at most once; a failure is logged, not raised.
 

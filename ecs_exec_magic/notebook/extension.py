@@ -28,6 +28,7 @@ def load(shell: InteractiveShell) -> None:
     from .checking import EcsCheck
     from .copying import EcsCopy
     from .finding import EcsFind
+    from .forwarding import EcsForward
     from .history import EcsHistory
     from .interactive import EcsTerminal
     from .magics import EcsExec
@@ -44,7 +45,7 @@ def load(shell: InteractiveShell) -> None:
     magics = EcsExec(shell, **settings)
     space = magics.workspace
     finding = (EcsFind, EcsTasks, EcsPick)
-    running = (EcsJobs, EcsHistory, EcsTerminal, EcsCopy)
+    running = (EcsJobs, EcsHistory, EcsTerminal, EcsCopy, EcsForward)
     account = (EcsProvision, EcsCheck, EcsPolicy, EcsAudit)
     others = [each(shell, space) for each in (*finding, *running, *account)]
     shell.register_magics(magics, *others, EcsSandbox(shell))

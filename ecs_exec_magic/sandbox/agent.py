@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID, uuid4
 
@@ -22,7 +22,7 @@ from .faults import denial
 from .outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from .containers import Container
     from .faults import Faults
@@ -52,7 +52,7 @@ class SessionPlan:
 
     Attributes:
         session_id: its id.
-        kind: ``InteractiveCommands``, ``NonInteractiveCommands`` or ``Standard_Stream``.
+        kind: ``InteractiveCommands``, ``NonInteractiveCommands``, ``Standard_Stream``, ``Port``.
         command: the command as it was given, not split.
         target_id: the target, as the encryption context names it.
         key_id: the KMS key for the channel, or None.
@@ -61,6 +61,7 @@ class SessionPlan:
         region: of the task.
         role_arn: the task's role, or None.
         logging: where the session's log goes, or None.
+        properties: of a port session: which port, and of which host.
     """
 
     session_id: str
@@ -73,6 +74,7 @@ class SessionPlan:
     region: str = "us-east-1"
     role_arn: str | None = None
     logging: LoggingPlan | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 class Keys(Protocol):
@@ -155,6 +157,7 @@ class Agent:
         self._expected = 0
         self._stored: dict[int, Frame] = {}
         self._decided = False
+        self._client_version: Any = None
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._cipher: SessionCipher | None = None
         self._stream_frames = 0
@@ -201,6 +204,16 @@ class Agent:
             if self._transcript is not None:
                 self._transcript.close()
 
+    @property
+    def version(self) -> str:
+        """What it says it is."""
+        return self.faults.agent_version or handshake.AGENT_VERSION
+
+    @property
+    def multiplexes(self) -> bool:
+        """Whether a port session carries many connections."""
+        return handshake.multiplexes(self.version, self._client_version)
+
     def cancel(self) -> None:
         """TerminateSession: end the process and the session (PROTOCOL 6.8)."""
         if not self._over.done():
@@ -226,29 +239,33 @@ class Agent:
 
     async def _body(self) -> str:
         await self._state("Connected")
-        interactive = self.plan.kind != "NonInteractiveCommands"
+        interactive = self.plan.kind not in ("NonInteractiveCommands", "Port")
         if not interactive or self.plan.key_id:
             try:
-                self._cipher, _ = await handshake.perform(
+                self._cipher, response = await handshake.perform(
                     send=self._send_clear,
                     receive=self._answers.get,
                     kind=self.plan.kind,
                     separate=self.plan.separate,
-                    key_id=self.plan.key_id,
+                    key_id=None if self.plan.kind == "Port" else self.plan.key_id,
                     context={
                         "aws:ssm:SessionId": self.plan.session_id,
                         "aws:ssm:TargetId": self.plan.target_id,
                     },
                     decrypt=self._decrypt,
+                    properties=dict(self.plan.properties) or None,
+                    agent_version=self.version,
                 )
+                self._client_version = response.get("ClientVersion")
             except handshake.HandshakeFailed as error:
                 return banner(f"Encountered error while initiating handshake. {error}")
         else:
             await asyncio.sleep(self.faults.discard_window)  # input is lost until here
         self._decided = True
-        if not self.plan.command.strip(" \t\r\n") and self.plan.kind != "Standard_Stream":
+        blank = not self.plan.command.strip(" \t\r\n")
+        if blank and self.plan.kind not in ("Standard_Stream", "Port"):
             return f"Commands cannot be empty for session type {self.plan.kind}"
-        if self._transcripts is not None:
+        if self._transcripts is not None and self.plan.kind != "Port":  # nothing of it is logged
             refusal = await self._transcripts.refusal(self.plan, self.container)
             if refusal:
                 return refusal

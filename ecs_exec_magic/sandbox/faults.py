@@ -107,6 +107,9 @@ class Faults:
     never_ready: bool = _fault(False, "the terminal never opens: no output, no acknowledgement")
     discard_window: float = _fault(0.0, "seconds in which early input is taken and thrown away")
     terminal_delay: float = _fault(0.0, "seconds before the terminal opens")
+    agent_version: str = _fault(
+        "", "the version that agents say they have; 3.0.196.0 and older forward one connection"
+    )
     agent_dies_after: int | None = _fault(None, "the agent vanishes after so many stream frames")
     # the end
     hold_closed: float = _fault(0.0, "seconds before channel_closed")
@@ -293,6 +296,8 @@ def _read(name: str, kind: Any, text: str) -> Any:
         if kind == dict[str, int]:
             pairs = [part.partition("=") for part in text.split(",") if part.strip()]
             return {key.strip(): int(count) if count else _MANY for key, _, count in pairs}
+        if kind is str:
+            return text
         if kind is int and not text:
             return 1
         value = (float if kind is float else int)(text)

@@ -22,7 +22,7 @@ from .api import ApiError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["AGENT_VERSION", "HandshakeFailed", "perform"]
+__all__ = ["AGENT_VERSION", "HandshakeFailed", "multiplexes", "perform"]
 
 AGENT_VERSION = "3.3.987.0"
 LIMIT = 15.0
@@ -37,6 +37,12 @@ _ENCRYPTED = "This session is encrypted using AWS KMS."
 
 class HandshakeFailed(Exception):
     """The handshake failed; the message is what the agent reports."""
+
+
+def multiplexes(agent_version: str, client_version: object) -> bool:
+    """Whether a port session carries many connections: both ends must be new enough (7.1)."""
+    old = _version(agent_version) <= (3, 0, 196, 0)
+    return not old and _version(client_version) >= (1, 1, 70)
 
 
 def _version(text: object) -> tuple[int, ...]:
@@ -56,6 +62,8 @@ async def perform(
     context: dict[str, str],
     decrypt: Callable[[bytes, dict[str, str]], Awaitable[bytes]],
     limit: float = LIMIT,
+    properties: dict[str, str] | None = None,
+    agent_version: str = AGENT_VERSION,
 ) -> tuple[SessionCipher | None, dict[str, Any]]:
     """Run the handshake.
 
@@ -68,6 +76,8 @@ async def perform(
         context: the encryption context of the data key, but for the challenge.
         decrypt: has KMS open a data key in a context; raises ApiError.
         limit: seconds to wait for each answer.
+        properties: of the session type; a port session has them.
+        agent_version: what the agent says it is.
 
     Returns:
         The cipher, if there is a key, and the client's HandshakeResponse.
@@ -82,7 +92,7 @@ async def perform(
     actions: list[dict[str, Any]] = [
         {
             "ActionType": "SessionType",
-            "ActionParameters": {"SessionType": kind, "Properties": None},
+            "ActionParameters": {"SessionType": kind, "Properties": properties},
         }
     ]
     if key_id:
@@ -92,7 +102,7 @@ async def perform(
                 "ActionParameters": {"KMSKeyId": key_id, "Challenge": challenge},
             }
         )
-    request = {"AgentVersion": AGENT_VERSION, "RequestedClientActions": actions}
+    request = {"AgentVersion": agent_version, "RequestedClientActions": actions}
     await send(PayloadType.HANDSHAKE_REQUEST, _json(request))
     try:
         response = await asyncio.wait_for(receive(), limit)

@@ -15,6 +15,7 @@ from .api import Api
 from .authority import Authority
 from .batch import BatchPlugin
 from .ecs.joining import InstancesThatJoin
+from .forwarding import forwarder
 from .front import Received, from_a_page
 from .iam import Authorizer, Identities, SimulateService
 from .intercept import Listener, origin_form, refusal
@@ -51,6 +52,8 @@ _LONGEST_LINE = 64 << 10
 def _make_plugin(agent: Agent) -> Plugin:
     if agent.plan.kind == "NonInteractiveCommands":
         return BatchPlugin(agent)
+    if agent.plan.kind == "Port":
+        return forwarder(agent)
     return TerminalPlugin(agent)
 
 

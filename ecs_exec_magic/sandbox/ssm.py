@@ -24,6 +24,8 @@ _DOCUMENTS = {
     "SSM-SessionManagerRunShell": "Standard_Stream",
     "AWS-StartInteractiveCommand": "InteractiveCommands",
     "AWS-StartNonInteractiveCommand": "NonInteractiveCommands",
+    "AWS-StartPortForwardingSession": "Port",
+    "AWS-StartPortForwardingSessionToRemoteHost": "Port",
 }
 _PARAMETERS = {
     "Standard_Stream": set(),
@@ -34,8 +36,9 @@ _PARAMETERS = {
         "stdOutSeparatorPrefix",
         "stdErrSeparatorPrefix",
     },
+    "Port": {"portNumber", "localPortNumber", "host"},
 }
-_PORT_DOCUMENTS = ("AWS-StartPortForwardingSession", "AWS-StartPortForwardingSessionToRemoteHost")
+_TO_REMOTE_HOST = "AWS-StartPortForwardingSessionToRemoteHost"
 
 
 class SsmService:
@@ -86,20 +89,15 @@ class SsmService:
                 "in an identity-based policy",
             )
         document = given.get("DocumentName", "")
-        if document in _PORT_DOCUMENTS:
-            raise ApiError(
-                "UnsupportedOperation", "The practice cluster does not forward ports yet."
-            )
         kind = _DOCUMENTS.get(document)
         if kind is None:
             raise ApiError("InvalidDocument", f"Document with name {document} does not exist.")
         parameters = {k: v[0] if v else "" for k, v in given.get("Parameters", {}).items()}
+        properties = _port_properties(document, parameters) if kind == "Port" else {}
         unknown = set(parameters) - _PARAMETERS[kind]
-        if unknown or (_PARAMETERS[kind] and "command" not in parameters):
+        if unknown or ("command" in _PARAMETERS[kind] and "command" not in parameters):
             names = ", ".join(sorted(unknown)) or "command"
-            raise ApiError(
-                "InvalidParameters", f"Parameters of document {document} do not fit: {names}"
-            )
+            raise _unfit(document, names)
         key_id, task, container = self._target(given["Target"], caller.region)
         session_id = f"sandbox-{secrets.token_hex(9)[:17]}"
         plan = SessionPlan(
@@ -115,6 +113,7 @@ class SsmService:
             ),
             region=caller.region,
             role_arn=task.launch.role_arn,
+            properties=properties,
         )
         session = self._gateway.open(
             plan,
@@ -190,3 +189,19 @@ class SsmService:
             "Owner": session.owner,
             "Reason": session.reason or None,
         }
+
+
+def _unfit(document: str, names: str) -> ApiError:
+    return ApiError("InvalidParameters", f"Parameters of document {document} do not fit: {names}")
+
+
+def _port_properties(document: str, parameters: dict[str, str]) -> dict[str, str]:
+    """What the handshake of a port session tells its client, all of it as text."""
+    remote = document == _TO_REMOTE_HOST
+    port, local = parameters.get("portNumber", "80"), parameters.get("localPortNumber", "")
+    if ("host" in parameters) != remote:
+        raise _unfit(document, "host")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise _unfit(document, "portNumber")
+    properties = {"portNumber": port, "localPortNumber": local, "type": "LocalPortForwarding"}
+    return {**properties, "host": parameters["host"]} if remote else properties
