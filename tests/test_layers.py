@@ -39,11 +39,22 @@ BELOW: dict[str, set[str]] = {
     "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
     "stream": BASE | {"portal", "running"},
+    "warm": BASE | {"channel", "remote", "aws", "runner"},
+    "shell": BASE | {"aws", "portal", "running", "warm"},
     "fleet_views": BASE,
     "fleet_result": BASE | {"fleet_views"},
     "fleet": BASE | {"aws", "fleet_result", "portal", "runner", "running"},
     "target": BASE
-    | {"aws", "runner", "running", "stream", "terminal", "client"},  # its client, for types only
+    | {
+        "aws",
+        "runner",
+        "running",
+        "shell",
+        "stream",
+        "terminal",
+        "warm",
+        "client",
+    },  # its client, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
     "plan": BASE | {"aws", "plan_views", "portal"},
     "audit": BASE | {"aws", "remote", "journal"},
@@ -63,6 +74,8 @@ FOREIGN: dict[str, set[str]] = {
     "aws": {"IPython", "ipywidgets", "picows"},
     "runner": {"IPython", "ipywidgets", "picows"},
     "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "warm": {"IPython", "ipywidgets", "picows"},
+    "shell": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "stream": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "fleet_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet_result": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
