@@ -258,8 +258,8 @@ class Jobs:
         """A new job, which is yet to begin."""
         self._count += 1
         job = BackgroundJob(self._workspace, self._count, command, where, on_end)
-        self._jobs[job.number] = job
         self._forget()
+        self._jobs[job.number] = job
         return job
 
     def shell(self, target: Any) -> tuple[KeptShell, str]:
@@ -272,13 +272,13 @@ class Jobs:
                 gone = each.facts()
         self._count += 1
         shell = KeptShell(self._count, target)
-        self._jobs[shell.number] = shell
         self._forget()
+        self._jobs[shell.number] = shell
         return shell, gone
 
     def _forget(self) -> None:
         ended = [each for each in self if each.done()]
-        for old in ended[: max(0, len(self) - _KEPT)]:
+        for old in ended[: max(0, len(self) + 1 - _KEPT)]:
             del self._jobs[old.number]
 
     def drop(self, job: BackgroundJob | KeptShell) -> None:
