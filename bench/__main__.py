@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from . import channel, command, crowd, files, ports
+from . import channel, command, crowd, files, ports, shell
 
 if __name__ == "__main__":
     channel.main()
     command.main()
+    shell.main()
     crowd.main()
     files.main()
     ports.main()

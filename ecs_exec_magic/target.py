@@ -18,8 +18,10 @@ from .forwarding.request import LOOPBACK, ForwardRequest
 from .results import OutputEvent
 from .runner import Job, Method, Request, script_arguments
 from .running import RunningCommand, watch
+from .shell import WarmShell
 from .stream import OutputStream
 from .terminal.threads import Terminal
+from .warm import MAX_IDLE
 
 if TYPE_CHECKING:
     import os
@@ -217,6 +219,17 @@ class Target(ContainerRef):
         if on_made is not None:
             on_made(terminal)
         return terminal.open(api, self.ref, command, columns, rows, on_notice)
+
+    def shell(self, *, max_idle: float = MAX_IDLE) -> WarmShell:
+        """One shell for many commands: directory, variables and functions are kept between them.
+
+        ``with target.shell() as sh: sh.run("cd /tmp"); sh.run("pwd")``
+
+        Args:
+            max_idle: seconds without a command after which it is closed, and says so.
+        """
+        client = self._connected()
+        return WarmShell(client._api, self.ref, client._bridge, max_idle=max_idle)
 
     def url(self, port: int) -> str:
         """Where that port of the container answers HTTP.

@@ -43,20 +43,14 @@ BELOW: dict[str, set[str]] = {
     "running": BASE | {"portal"},
     "files": BASE | {"remote"},
     "stream": BASE | {"portal", "running"},
+    "warm": BASE | {"channel", "remote", "aws", "runner"},
+    "shell": BASE | {"aws", "portal", "running", "warm"},
     "fleet_views": BASE,
     "fleet_result": BASE | {"fleet_views"},
     "fleet": BASE | {"aws", "fleet_result", "portal", "runner", "running"},
     "target": BASE
-    | {
-        "aws",
-        "files",
-        "forwarding",
-        "runner",
-        "running",
-        "stream",
-        "terminal",
-        "client",
-    },  # its client, for types only
+    | {"aws", "files", "forwarding", "runner", "running", "shell", "stream", "terminal", "warm"}
+    | {"client"},  # its own, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
     "carrying": BASE | {"aws", "portal"},
     "plan": BASE | {"aws", "carrying", "plan_views", "portal"},
@@ -84,6 +78,8 @@ FOREIGN: dict[str, set[str]] = {
     "aws": {"IPython", "ipywidgets", "picows"},
     "runner": {"IPython", "ipywidgets", "picows"},
     "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "warm": {"IPython", "ipywidgets", "picows"},
+    "shell": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "stream": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "files": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio", "subprocess"},
     "fleet_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},

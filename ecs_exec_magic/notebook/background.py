@@ -15,6 +15,7 @@ from ..results import CommandResult
 from ..tables import Cell, Column, Row, Table, dot
 from ..views import short_address
 from .jobs import BackgroundJob
+from .kept import KeptShell
 from .options import Command, Option
 from .progress import seconds
 from .workspace import EcsMagics
@@ -27,7 +28,7 @@ __all__ = ["EcsJobs", "JobList"]
 JOBS_LINE = Command(
     "%ecs_jobs",
     "[NUMBER ...]",
-    "List, follow or end the commands that run in the background.",
+    "List, follow or end what runs in the background, and the shells that are kept.",
     (
         Option(("-f", "--follow"), "follow", "show its last lines, and what comes, until it ends"),
         Option(("--interrupt",), "interrupt", "send SIGINT; the second time, end the session"),
@@ -37,6 +38,9 @@ JOBS_LINE = Command(
     """
     Without numbers it lists all jobs of this notebook and returns them. One number returns that
     job and shows it, live. The interrupt key ends --follow, not the job.
+
+    A shell that --keep has begun is listed as well: it holds one of the two places of its
+    container until --stop, an hour without a command, or the end of the notebook.
     """,
     takes_words=True,
 )
@@ -52,8 +56,8 @@ _COLUMNS = (
 _COLOURS = {"running": "wait", "done": "good", "failed": "bad"}
 
 
-class JobList(list[BackgroundJob]):
-    """Jobs, shown as a table."""
+class JobList(list[BackgroundJob | KeptShell]):
+    """Jobs and kept shells, shown as a table."""
 
     def table(self) -> Table:
         """The table that it shows."""
@@ -69,7 +73,7 @@ class JobList(list[BackgroundJob]):
         return self.table().bundle()
 
 
-def _row(job: BackgroundJob) -> Row:
+def _row(job: BackgroundJob | KeptShell) -> Row:
     state = job.state
     return Row(
         (
@@ -136,8 +140,10 @@ class EcsJobs(EcsMagics):
                 raise InvalidRequest(str(error), cure="%ecs_jobs lists them") from None
         return jobs
 
-    def _follow(self, job: BackgroundJob) -> None:
+    def _follow(self, job: BackgroundJob | KeptShell) -> None:
         """Show what has come and what comes, until the job ends or the interrupt key is pressed."""
+        if isinstance(job, KeptShell):
+            raise InvalidRequest(f"job {job.number} is a kept shell: only its commands have output")
         so_far = job.so_far()
         if not isinstance(so_far, CommandResult):
             raise InvalidRequest(

@@ -15,6 +15,7 @@ from ..cleaning import plain
 from ..errors import CommandFailed
 from ..results import CommandResult, one_line
 from ..views import BAD, GOOD, short_address, size
+from .kept import KeptShell
 from .progress import GREY, InPlace, seconds
 
 if TYPE_CHECKING:
@@ -238,14 +239,14 @@ class BackgroundJob:
 
 
 class Jobs:
-    """The jobs of one notebook, by number."""
+    """The jobs of one notebook, and the shells that it keeps, by number."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._jobs: dict[int, BackgroundJob] = {}
+        self._jobs: dict[int, BackgroundJob | KeptShell] = {}
         self._count = 0
 
-    def __iter__(self) -> Iterator[BackgroundJob]:
+    def __iter__(self) -> Iterator[BackgroundJob | KeptShell]:
         return iter(list(self._jobs.values()))
 
     def __len__(self) -> int:
@@ -257,17 +258,34 @@ class Jobs:
         """A new job, which is yet to begin."""
         self._count += 1
         job = BackgroundJob(self._workspace, self._count, command, where, on_end)
+        self._forget()
         self._jobs[job.number] = job
-        ended = [each for each in self if each is not job and each.done()]
-        for old in ended[: max(0, len(self) - _KEPT)]:
-            del self._jobs[old.number]
         return job
 
-    def drop(self, job: BackgroundJob) -> None:
+    def shell(self, target: Any) -> tuple[KeptShell, str]:
+        """The shell that is kept in a container, and why the one before is gone; begun at need."""
+        gone = ""
+        for each in self:
+            if isinstance(each, KeptShell) and each.ref == target.ref:
+                if not each.done():
+                    return each, ""
+                gone = each.facts()
+        self._count += 1
+        shell = KeptShell(self._count, target)
+        self._forget()
+        self._jobs[shell.number] = shell
+        return shell, gone
+
+    def _forget(self) -> None:
+        ended = [each for each in self if each.done()]
+        for old in ended[: max(0, len(self) + 1 - _KEPT)]:
+            del self._jobs[old.number]
+
+    def drop(self, job: BackgroundJob | KeptShell) -> None:
         """Forget a job that did not begin."""
         self._jobs.pop(job.number, None)
 
-    def get(self, number: int) -> BackgroundJob:
+    def get(self, number: int) -> BackgroundJob | KeptShell:
         """The job of that number.
 
         Raises:

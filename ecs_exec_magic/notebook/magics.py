@@ -42,6 +42,9 @@ _RUN_DETAILS = """
     With --bg the notebook goes on at once: the job that is returned has .done(), .result(),
     .cancel() and .tail(), and can be awaited. With --all the command runs in every running
     container that the target means, and the result is a FleetResult.
+
+    With --keep the commands of a container share one shell: what one sets the next one finds, and
+    only the first waits for a session. %ecs_jobs lists the shells, and --stop ends one.
 """
 
 EXEC_LINE = Command(
@@ -67,6 +70,13 @@ SHELL_CELL = Command(
     it with `set -e` to stop at the first that fails.
     """,
 )
+
+
+_KEEP_ALONE = {
+    "all": "a kept shell is that of one container",
+    "bg": "a shell runs one command at a time, in this cell",
+    "stdin": "the commands of a kept shell have no input",
+}
 
 
 @magics_class
@@ -141,6 +151,12 @@ class EcsExec(EcsMagics, Settings):
                 raise line.error(f"--{dest.replace('_', '-')} goes with --all")
         if parsed["idempotent"] and not parsed["retry"]:
             raise line.error("--idempotent says what --retry may do; it goes with it")
+        if parsed["keep"]:
+            for dest in ("all", "bg", "stdin"):
+                if parsed[dest]:
+                    raise line.error(f"--keep does not go with --{dest}: {_KEEP_ALONE[dest]}")
+            if parsed.values.get("shell"):
+                raise line.error("--keep does not go with --shell: the kept shell is sh")
         stdin = self._stdin(line, parsed["stdin"], local_ns)
         if parsed["expand"]:
             try:

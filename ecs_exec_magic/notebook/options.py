@@ -271,6 +271,11 @@ RUN = (
         "put variables of the notebook in the place of {{name}}, quoted for the shell",
     ),
     Option(("--bg",), "bg", "go on at once, and return a job; %ecs_jobs lists them"),
+    Option(
+        ("--keep",),
+        "keep",
+        "run in a shell that is kept: directory, variables and functions stay for the next --keep",
+    ),
     Option(("--all",), "all", "run in every running container that the target means"),
     Option(
         ("--max-parallel",), "max_parallel", "with --all: containers at once", "N", positive_count

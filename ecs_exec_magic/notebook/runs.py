@@ -162,11 +162,27 @@ class Runs:
                 on_notice=screen and screen.notice,
                 on_tick=screen and _ticks(screen, progress),
             )
+            if order.values.get("keep"):
+                return self._in_kept(target, order, how, screen)
             if order.shell is None:
                 return target.run(order.command, **how)
             return target.script(order.command, shell=order.shell, **how)
 
         return run, lambda: short_address(target.address)
+
+    def _in_kept(
+        self, target: Any, order: Order, how: dict[str, Any], screen: Screen | None
+    ) -> Any:
+        """Run in the shell that is kept in that container; say so when it is not the one before."""
+        shell, gone = self._workspace.jobs.shell(target)
+        if gone:
+            text = f"the shell that was kept here has {gone}; a new one begins, without its state"
+            if screen is not None:
+                screen.notice(text)
+            else:
+                sys.stderr.write(f"{text}\n")
+        names = ("timeout", "check", "on_output", "on_notice", "on_tick")
+        return shell.run(order.command, **{name: how[name] for name in names})
 
     def _in_many(
         self, order: Order, how: dict[str, Any], kept: Kept

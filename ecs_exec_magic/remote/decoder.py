@@ -9,6 +9,7 @@ nonce in its parent's arguments, but never the secret, so that nothing it prints
 
     RS nonce B 1 BYTES ENCODER- CHECKSUM- GROUP- SECRET   the wrapper is ready
     RS secret o|e KIND LENGTH \\n BODY \\n                a piece of stdout or stderr
+    RS secret o|e i BODY                                  a short piece, in base64
     RS secret z o|e CHECKSUM...                           the far end's checksum of a whole stream
     RS secret c COUNT                                     bytes of standard input were taken
     RS secret X CODE                                      exit code, when streams came merged
@@ -163,7 +164,9 @@ class RecordReader:
                 continue
             words = bytes(buffer[len(self._start) : newline]).decode("ascii", "replace").split()
             match words:
-                case [("o" | "e") as stream, kind, length] if self._begun and length.isdecimal():
+                case [("o" | "e") as stream, kind, length] if (
+                    self._begun and kind != "i" and length.isdecimal()
+                ):
                     end = newline + 1 + int(length)
                     # A terminal that is not raw ends lines with CR LF.
                     after = bytes(buffer[end : end + 2])
@@ -222,6 +225,8 @@ def _record(words: list[str]) -> Record:
     match words:
         case ["B", "1", transport, encoder, checksum, group, secret]:
             return Begin(transport, encoder[:-1], checksum[:-1], group[:-1], secret.encode())
+        case [("o" | "e") as stream, "i", body]:
+            return _frame(stream, "b", body.encode())
         case ["z", ("o" | "e") as stream, *rest]:
             return Proof(stream, " ".join(rest))
         case ["c", count] if count.isdecimal():
@@ -270,6 +275,13 @@ class Stream:
         """Return what was held back, when no more will come."""
         tail, self._tail = self._tail, b""
         return tail
+
+    @property
+    def behind(self) -> bytes:
+        """What came behind the second mark."""
+        if self.words is None or self._trailer is None:
+            return b""
+        return self._trailer.partition(self._mark)[2]
 
     def proves(self, proof: Proof) -> bool:
         """Whether the far end's checksum is that of the bytes that came."""

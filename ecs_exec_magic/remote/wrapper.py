@@ -24,7 +24,17 @@ from ..errors import InvalidRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["API_LIMIT", "Wrapped", "far_end_script", "quote_word", "split", "unwrap", "wrap"]
+__all__ = [
+    "API_LIMIT",
+    "Wrapped",
+    "far_end_script",
+    "quote_word",
+    "shell_line",
+    "split",
+    "unwrap",
+    "wrap",
+    "wrap_shell",
+]
 
 API_LIMIT = 8000
 """Bytes of an API string up to which a command stands in it readable."""
@@ -52,9 +62,39 @@ class Wrapped:
 
 
 @functools.cache
-def far_end_script() -> str:
-    """The wrapper's script on one line, as it stands in every API string."""
-    source = importlib.resources.files(__package__).joinpath("farend.sh").read_text("utf-8")
+def far_end_script(*, warm: bool = False) -> str:
+    """The wrapper's script on one line, as it stands in every API string.
+
+    Args:
+        warm: that of a shell that is kept, in which some functions are others.
+    """
+    source = _source("farend.sh")
+    if warm:
+        other = _source("warm.sh")
+        for name in re.findall(r"^(_\w+)\(\) \{", other, re.MULTILINE):
+            source = _without(source, f"{name}() {{")
+        start, last, end = source.rpartition("case $_y in\nn|m)")
+        source = start + other + last + end
+    return _one_line(source)
+
+
+def _without(source: str, head: str) -> str:
+    """A script without the function that begins with this line."""
+    kept, depth = [], 0
+    for line in source.splitlines():
+        inside = depth > 0 or line == head
+        if inside:
+            depth += line.endswith("{") - line.startswith("}")
+        else:
+            kept.append(line)
+    return "\n".join([*kept, ""])
+
+
+def _source(name: str) -> str:
+    return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _one_line(source: str) -> str:
     text = ""
     for raw in source.splitlines():
         line = raw.strip()
@@ -68,6 +108,36 @@ def far_end_script() -> str:
         pattern = line.endswith(")") and "(" not in line and not line.startswith(("done", "}"))
         text += " " if opens or pattern else ";"
     return text.rstrip("; ")
+
+
+def wrap_shell(nonce: str | None = None) -> Wrapped:
+    """Return the API string for a shell that is kept and takes command after command."""
+    nonce = nonce or secrets.token_hex(8)
+    script = far_end_script(warm=True)
+    words = ["sh", "-c", script, _NAME, nonce, "0", "i", "a", "sh", "-s"]
+    return Wrapped(_join(words), nonce.encode())
+
+
+def shell_line(command: str | Sequence[str | bytes]) -> str:
+    """One line of ASCII that runs a command in the shell that reads it.
+
+    A string is evaluated by that shell, so that what it sets stays; of a list, the first is a
+    program or function and no shell reads the rest.
+
+    Raises:
+        InvalidRequest: a NUL byte, an empty command, or more than Linux takes in one argument.
+    """
+    is_string = isinstance(command, str)
+    words: list[str | bytes] = [command] if isinstance(command, str) else list(command)
+    _check(words, is_string=is_string)
+    text = _to_bytes(words[0])
+    if not is_string:
+        text = b" ".join(b"'" + _to_bytes(w).replace(b"'", b"'\"'\"'") + b"'" for w in words)
+    # With `command`, a mistake in what is evaluated does not end the shell (POSIX 2.8.1).
+    if all(32 <= byte < 127 for byte in text):
+        return "command eval '" + text.decode("ascii").replace("'", "'\"'\"'") + "'"
+    octal = "".join(f"\\{byte:03o}" for byte in text)
+    return f'command eval "$(command printf "{octal}")"'
 
 
 def wrap(

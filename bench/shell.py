@@ -1,0 +1,47 @@
+"""What a command costs in a kept shell: ``python -m bench.shell`` from the project's root.
+
+Against the practice cluster at its real pace, with and without 1 ms of delay in either direction,
+beside a command that has a session of its own, in the same run.
+"""
+
+from __future__ import annotations
+
+import boto3
+
+import ecs_exec_magic as ecs
+from ecs_exec_magic import sandbox
+
+from .command import say, timed
+
+COMMANDS = 500
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    session = boto3.Session("AKIABENCH", "secret", region_name="us-east-1")
+    with sandbox.start(pace="real") as practice:
+        target = ecs.connect(endpoint_url=practice.url, session=session).target("demo/worker")
+        target.run("true")  # starts the container and the boto3 clients
+        cold, result = timed(lambda: target.run("echo x"))
+        assert result.exact
+        say(f"cold command, whole: {1000 * cold:.0f} ms")
+        for delay in (0.0, 0.001):
+            practice.faults.latency = delay
+            with target.shell() as shell:
+                shell.run("n=0")
+                seconds = []
+                for count in range(1, COMMANDS + 1):
+                    took, result = timed(lambda: shell.run("n=$((n+1)); echo $n"))
+                    assert result.exact
+                    assert result.stdout == f"{count}\n"
+                    seconds.append(1000 * took)
+            seconds.sort()
+            say(
+                f"command in a kept shell, {1000 * delay:.0f} ms of delay: "
+                f"median {seconds[len(seconds) // 2]:.1f} ms, "
+                f"p95 {seconds[len(seconds) * 95 // 100]:.1f} ms, n={len(seconds)}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""A shell that is kept: one session, and command after command in the same shell.
+
+Knows how a command is handed to the shell at the far end and where its output ends. Never knows
+how sessions are started, or the far end's AWS side.
+
+The far end is the wrapper of :mod:`~ecs_exec_magic.remote.command` around ``sh -s``. Each command
+is a line of that shell's script, and the line behind it prints the end marks into both streams; the
+wrapper's pumps give each stream's checksum at each mark. So a command has the same proof as one
+that has a session of its own, and no command is ever sent twice: the channel below repeats what was
+lost, and when it cannot, what became of the command is unknown, and is said to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+from typing import TYPE_CHECKING
+
+from ..capture import Capture
+from ..channel.events import Closed, Event, Lost, Output
+from ..errors import AgentNotConnected, EcsExecError, MethodUnavailable, ProtocolError, SessionLost
+from ..results import OutputEvent
+from .command import START_LIMIT, Channel, Outcome, agent_words, start_failed
+from .decoder import (
+    Begin,
+    Damage,
+    Noise,
+    PlainExit,
+    Proof,
+    Record,
+    RecordReader,
+    Stream,
+    StreamData,
+)
+from .wrapper import shell_line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from .wrapper import Wrapped
+
+__all__ = ["GRACE", "Shell"]
+
+GRACE = 3.0
+"""Seconds that a command has to end after SIGINT when its time is up, before its shell is ended."""
+
+_NOISE_LIMIT = 64 * 1024
+_NAMES = {"o": "stdout", "e": "stderr"}
+
+
+class Shell:
+    """A shell at the far end of one channel.
+
+    Args:
+        channel: an open connection whose session runs ``wrapped``.
+        wrapped: from :func:`~ecs_exec_magic.remote.wrapper.wrap_shell`.
+    """
+
+    def __init__(
+        self, channel: Channel, wrapped: Wrapped, *, start_limit: float = START_LIMIT
+    ) -> None:
+        self._channel = channel
+        self._reader = RecordReader(wrapped.nonce)
+        self._start_limit = start_limit
+        self._begin: Begin | None = None
+        self._streams: dict[str, Stream] = {}
+        self._proofs: dict[str, bool] = {}
+        self._words: dict[str, list[str] | None] = {}
+        self._held = dict.fromkeys(_NAMES, b"")
+        self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in _NAMES}
+        self._damage = ""
+        self._outcome: Outcome | None = None
+        self._on_output: Callable[[OutputEvent], object] | None = None
+        self._holder = 0  # the process through which the marks are written
+        self._status = 0
+        self._interrupts = 0
+        self._receiving: asyncio.Future[list[Event]] | None = None
+        self._over = ""
+        self.exit_code: int | None = None
+
+    @property
+    def over(self) -> str:
+        """Why no more commands can be run, in words; empty while they can."""
+        return self._over
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last command was interrupted."""
+        return self._interrupts > 0
+
+    def finish(self, why: str) -> None:
+        """Nothing is run any more, for this reason."""
+        self._over = self._over or why
+
+    # -- for the caller --------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Wait until the shell is there.
+
+        Raises:
+            NoShell: the image has no shell.
+            AgentNotConnected: the agent stays silent.
+            MethodUnavailable: the image lacks the tools with which output comes back exactly.
+            SessionLost: the session ended.
+        """
+        end = asyncio.get_running_loop().time() + self._start_limit
+        self._outcome = None
+        while self._begin is None:
+            await self._more(end)
+            if self._begin is None and self._late(end):
+                await self.end("its agent stayed silent")
+                raise AgentNotConnected(
+                    f"the session opened, but its agent stayed silent for {self._start_limit:g} s",
+                    cause="the agent hangs, or two sessions of others hold this container's places",
+                    cure="wait and try again; if it stays so, replace the task",
+                )
+        if self._begin.transport != "r" or not self._begin.checksum:
+            await self.end("the image lacks tools")
+            raise MethodUnavailable(
+                "no shell can be kept in this container",
+                cause="its image lacks stty, dd, base64 and od, or a program for checksums",
+                cure="add coreutils to the image, or run each command by itself",
+            )
+        mark = _octal(self._begin.mark)
+        line = (
+            "command printf '%s\\n' $PPID; "
+            f'command printf "{mark} 0 c {mark}"; command printf "{mark}{mark}" >&2'
+        )
+        outcome = await self._run(line, "", timeout=self._start_limit)
+        said = bytes(outcome.stdout.read()).strip()
+        if not outcome.exact or not said.isdigit():
+            await self.end("it did not begin as it should")
+            raise ProtocolError("the shell at the far end does not answer as a shell does")
+        self._holder = int(said)
+        self._interrupts = 0
+
+    async def run(
+        self,
+        command: str | Sequence[str | bytes],
+        *,
+        timeout: float | None = None,
+        max_bytes: int | None = None,
+        on_output: Callable[[OutputEvent], object] | None = None,
+        on_batch: Callable[[], Awaitable[object]] | None = None,
+        outcome: Outcome | None = None,
+    ) -> Outcome:
+        """Run a command in the shell, and return what is known when it has ended.
+
+        Args:
+            timeout: seconds; then SIGINT, and the end of the shell :data:`GRACE` s later.
+            outcome: what grows while it runs; a new one unless given.
+
+        Raises:
+            SessionLost: the session ended; whether the command did is not known.
+            ProtocolError: what came is not what the far end sent.
+        """
+        line = shell_line(command)
+        if self._status:
+            line = f"(exit {self._status}) || {line}"  # for a command that asks for $?
+        assert self._begin is not None
+        mark, where = _octal(self._begin.mark), f"/proc/{self._holder}/fd"
+        # In braces, so that `set -x` shows none of it. The marks go past the shell's own
+        # descriptors, which may lead anywhere by now.
+        after = (
+            f'{{ command printf "{mark} %s c {mark}" "$?" >{where}/3; '
+            f'command printf "{mark}{mark}" >{where}/4; }} 2>/dev/null'
+        )
+        return await self._run(
+            f"{line} </dev/null", after, timeout, max_bytes, on_output, on_batch, outcome
+        )
+
+    async def interrupt(self) -> None:
+        """Send SIGINT to what the shell runs; the second time, end the shell."""
+        self._interrupts += 1
+        if self._interrupts > 1:
+            await self.end("it was ended by a second interrupt")
+        elif self._outcome is not None:
+            await self._send(b"K INT\n")
+
+    async def stop(self) -> None:
+        """Ask what the shell runs to end (SIGTERM)."""
+        if self._outcome is not None:
+            await self._send(b"K TERM\n")
+
+    async def end(self, why: str) -> None:
+        """End the session, and the shell with it."""
+        self.finish(why)
+        await self._channel.terminate()
+
+    async def listen(self) -> None:
+        """Take what comes while no command runs, until the session is over.
+
+        Cancelling it loses nothing.
+        """
+        while not self._over:
+            await self._more(None)
+            if self._words and self._outcome is None:
+                self.finish("it was ended while no command ran")
+
+    async def farewell(self) -> None:
+        """Tell the far end that everything has come, where the shell has ended."""
+        if self.exit_code is not None:
+            await self._send(b"\n")
+
+    # -- one command -----------------------------------------------------------------------------
+
+    async def _run(
+        self,
+        line: str,
+        after: str,
+        timeout: float | None = None,
+        max_bytes: int | None = None,
+        on_output: Callable[[OutputEvent], object] | None = None,
+        on_batch: Callable[[], Awaitable[object]] | None = None,
+        outcome: Outcome | None = None,
+    ) -> Outcome:
+        if self._words and self._begin is not None and self._holder:
+            self.finish("it was ended while no command ran")
+        if self._over:
+            raise SessionLost(f"the shell is over: {self._over}", cure="open another")
+        outcome = outcome or Outcome(Capture(limit=max_bytes), Capture(limit=max_bytes))
+        self._outcome, self._on_output, self._interrupts = outcome, on_output, 0
+        self._next_streams()
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        try:
+            for name, held in self._held.items():  # what came between two commands
+                self._held[name] = b""
+                self._emit(name, held)
+            # The empty line: bash reads `{` wrongly behind a quote that was not closed.
+            lines = [line, "", after] if after else [line]
+            await self._channel.send(b"".join(f"L {each}\n".encode() for each in lines))
+            outcome.began = True
+            while len(self._proofs) < len(_NAMES):
+                await self._more(deadline)
+                if len(self._proofs) == len(_NAMES):
+                    break
+                if self._late(deadline):
+                    if outcome.timed_out:
+                        outcome.missing = "the shell was ended: the command outlived its time limit"
+                        await self.end("a command in it outlived its time limit")
+                        return outcome
+                    outcome.timed_out = True
+                    await self._send(b"K INT\n")
+                    deadline = loop.time() + GRACE
+                if on_batch is not None:
+                    before = loop.time()
+                    await on_batch()
+                    if deadline is not None:
+                        deadline += loop.time() - before
+            self._judge(outcome)
+            return outcome
+        except SessionLost:
+            if self._interrupts > 1:
+                outcome.missing = "the shell was ended"
+                return outcome
+            raise
+        except asyncio.CancelledError:
+            # Nobody knows any more which output is whose.
+            self.finish("a command in it was given up")
+            raise
+        finally:
+            for name in _NAMES:
+                self._emit(name, self._streams[name].flush(), final=True)
+            self._outcome = self._on_output = None
+
+    def _next_streams(self) -> None:
+        assert self._begin is not None
+        if self._streams and not self._words:
+            return  # they have what came between two commands
+        self._streams = {name: Stream(self._begin.mark, self._begin.checksum) for name in _NAMES}
+        self._proofs, self._words = {}, {}
+
+    def _judge(self, outcome: Outcome) -> None:
+        words = self._words.get("o")
+        if words is None or len(words) != 2 or self._words.get("e") is None:
+            self.finish("its output could not be told apart any more")
+            raise _not_proved(self._damage or "the command's end mark is missing")
+        outcome.exit_code = int(words[0]) if words[0].isdecimal() else None
+        outcome.exact = all(self._proofs.values())
+        self._status = outcome.exit_code or 0
+        if words[1] != "c":
+            self.exit_code = outcome.exit_code
+            self.finish(f"it has ended with exit code {outcome.exit_code}")
+        behind = {name: self._streams[name].behind for name in _NAMES}
+        self._next_streams()
+        self._held = behind
+        if not outcome.exact:
+            self.finish("output was damaged on its way")
+            raise _not_proved(self._damage or "checksums differ")
+
+    # -- what comes ------------------------------------------------------------------------------
+
+    def _late(self, deadline: float | None) -> bool:
+        return deadline is not None and asyncio.get_running_loop().time() >= deadline
+
+    async def _more(self, deadline: float | None) -> None:
+        """Take what comes next, or nothing once it is late."""
+        loop = asyncio.get_running_loop()
+        # One receive is kept over several waits: cancelling it could lose what it has.
+        if self._receiving is None:
+            self._receiving = asyncio.ensure_future(self._channel.receive())
+        receiving = self._receiving
+        left = None if deadline is None else max(0.0, deadline - loop.time())
+        done, _ = await asyncio.wait({receiving}, timeout=left)
+        if not done:
+            return
+        self._receiving = None
+        self._take(receiving.result())
+
+    def _take(self, events: list[Event]) -> None:
+        if not events:
+            self._session_over("the connection was closed")
+        for event in events:
+            match event:
+                case Output(data):
+                    for record in self._reader.feed(data):
+                        self._record(record)
+                case Closed(text):
+                    self._session_over(agent_words(text))
+                case Lost(reason):
+                    self._session_over(reason)
+
+    def _record(self, record: Record) -> None:
+        match record:
+            case Begin():
+                self._begin = record
+                self._next_streams()
+            case StreamData(stream, data) if stream in self._streams:
+                output = self._streams[stream].feed(data)
+                if self._outcome is None:
+                    self._held[stream] += output
+                else:
+                    self._emit(stream, output)
+            case Proof(stream) if stream in self._streams:
+                self._proofs[stream] = self._streams[stream].proves(record)
+                self._words[stream] = self._streams[stream].words
+            case Noise(data):
+                if self._outcome is not None and len(self._outcome.noise) < _NOISE_LIMIT:
+                    self._outcome.noise += data[: _NOISE_LIMIT - len(self._outcome.noise)]
+            case Damage(reason):
+                self._damage = self._damage or reason
+            case PlainExit():
+                self._damage = self._damage or "the streams came merged"
+
+    def _emit(self, stream: str, data: bytes, *, final: bool = False) -> None:
+        text = self._decoders[stream].decode(data, final)
+        if final:
+            self._decoders[stream].reset()
+        if self._outcome is None or not (data or text):
+            return
+        capture = self._outcome.stdout if stream == "o" else self._outcome.stderr
+        capture.write(data)
+        if self._on_output is not None:
+            self._on_output(OutputEvent(_NAMES[stream], data, text))
+
+    async def _send(self, data: bytes) -> None:
+        with contextlib.suppress(SessionLost):  # what was read from the session says why
+            await self._channel.send(data)
+
+    def _session_over(self, said: str) -> None:
+        if len(self._proofs) == len(_NAMES):
+            self.finish("its session has ended")
+            return
+        ours, self._over = self._over, self._over or "its session has ended"
+        if self._begin is None and said:
+            raise start_failed(said)
+        raise lost(f"the shell's session ended{': ' + said if said else ''}", ours)
+
+
+def lost(message: str, why: str = "") -> EcsExecError:
+    """The error of a command whose shell has gone."""
+    return SessionLost(
+        message,
+        cause=why
+        or "the task or its agent stopped, the session was ended by somebody, or it was idle for "
+        "20 minutes",
+        cure="the shell's state is gone, and whether its last command finished is unknown: check "
+        "before you run it again",
+    )
+
+
+def _not_proved(reason: str) -> ProtocolError:
+    return ProtocolError(
+        f"the output that came is not what the command wrote: {reason}",
+        cause="something changed or lost bytes between the shell and here",
+        cure="what came is in .result; the shell is over",
+    )
+
+
+def _octal(mark: bytes) -> str:
+    """For printf, so that `set -v` prints no mark."""
+    return mark.decode("ascii").replace("\x1e", "\\036").replace("%", "%%")

@@ -1,0 +1,134 @@
+"""A kept shell over a channel that breaks: resumed, or over with honest words; and its place."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+import ecs_exec_magic as ecs
+from ecs_exec_magic import warm
+from ecs_exec_magic.aws.slots import slots
+from ecs_exec_magic.client import Client, Target
+from ecs_exec_magic.portal import portal
+from ecs_exec_magic.sandbox import Sandbox
+
+from .conftest import connected, wait_until
+
+
+@pytest.mark.parametrize("frames", range(1, 10))
+def test_a_cut_is_resumed_and_no_command_runs_twice(
+    cluster: Sandbox, target: Target, frames: int
+) -> None:
+    with target.shell() as shell:
+        shell.run("n=0")
+        cluster.faults.cut_after_frames = frames
+        cluster.faults.cut_times = 3
+        for count in range(1, 7):
+            result = shell.run("n=$((n+1)); echo $n; echo err >&2; (exit $n)")
+            assert (result.stdout, result.stderr) == (f"{count}\n", "err\n")
+            assert (result.exit_code, result.exact) == (count, True)
+        assert cluster.counters.attachments[shell.session_id] >= 2
+
+
+@pytest.mark.parametrize("inputs", range(1, 6))
+def test_a_cut_while_a_command_is_sent(cluster: Sandbox, target: Target, inputs: int) -> None:
+    with target.shell() as shell:
+        shell.run("n=0")
+        cluster.faults.cut_after_inputs = inputs
+        cluster.faults.cut_times = 2
+        cluster.faults.drop_inputs = {inputs + 1, inputs + 2}
+        for count in range(1, 7):
+            assert shell.run("n=$((n+1)); echo $n").stdout == f"{count}\n"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"drop": set(range(2, 30, 3))}, {"duplicate": set(range(30))}, {"wrong_digest": {3, 5, 6}}],
+    ids=lambda fault: next(iter(fault)),
+)
+def test_faulty_frames(cluster: Sandbox, target: Target, fault: dict[str, Any]) -> None:
+    for name, value in fault.items():
+        setattr(cluster.faults, name, value)
+    with target.shell() as shell:
+        for count in range(5):
+            assert shell.run(f"echo {count}").stdout == f"{count}\n"
+
+
+@pytest.mark.parametrize("how", ["session", "task"])
+def test_a_session_that_is_ended_under_it(cluster: Sandbox, client: Client, how: str) -> None:
+    target = client.target("demo/worker")
+    shell = target.shell().open()
+    seen = []
+
+    def end(event: ecs.OutputEvent) -> None:
+        seen.append(event.text)
+        if how == "session":
+            call = client._api.call("ssm", "terminate_session", SessionId=shell.session_id)
+            client._call(call)
+        else:
+            cluster.faults.kill_task(target.task_id)
+
+    with pytest.raises(ecs.SessionLost) as caught:
+        shell.run("echo on; sleep 50; echo never", on_output=end)
+    assert "unknown" in caught.value.cure
+    assert caught.value.result.stdout == "on\n"
+    assert caught.value.result.exit_code is None
+    assert not caught.value.result.exact
+    with pytest.raises(ecs.SessionLost) as after:
+        shell.run("echo again")
+    assert "not run" in after.value.cure
+    shell.close()
+    assert pickle.loads(pickle.dumps(caught.value.result)).stdout == "on\n"
+
+
+def test_its_place_is_held_and_freed(target: Target) -> None:
+    with target.shell() as shell:
+        assert slots.taken(target.ref) == 1
+        assert target.run("echo beside").stdout == "beside\n"
+        shell.run("true")
+    wait_until(lambda: slots.taken(target.ref) == 0)
+    assert shell.state == "ended: it was closed"
+    shell.close()
+
+
+def test_a_shell_that_nobody_uses_is_closed(target: Target) -> None:
+    shell = target.shell(max_idle=0.3).open()
+    wait_until(lambda: bool(shell.over))
+    wait_until(lambda: slots.taken(target.ref) == 0)
+    with pytest.raises(ecs.SessionLost, match="no command came for"):
+        shell.run("echo")
+
+
+def test_an_idle_shell_shows_signs_of_life(
+    cluster: Sandbox, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm, "KEEP_ALIVE", 0.02)
+    with target.shell() as shell:
+        shell.run("x=1")
+        first = shell._session._connection._channel.progress  # type: ignore[union-attr]
+        wait_until(
+            lambda: shell._session._connection._channel.progress >= first + 10  # type: ignore[union-attr]
+        )
+        assert shell.run("echo $x").stdout == "1\n"
+
+
+def test_the_end_of_the_process_closes_it(cluster: Sandbox) -> None:
+    target = connected(cluster).target("demo/worker")
+    target.shell().open()
+    portal.stop()
+    assert slots.taken(target.ref) == 0
+
+
+def test_what_cannot_be_run_is_refused_and_the_shell_stays(cluster: Sandbox) -> None:
+    with pytest.raises(ecs.InvalidRequest):
+        connected(cluster).target("demo/worker").shell(max_idle=0)
+    with connected(cluster).target("demo/worker").shell() as shell:
+        wrongs: tuple[str | list[str], ...] = ("", "a\0b", [])
+        for wrong in wrongs:
+            with pytest.raises(ecs.InvalidRequest):
+                shell.run(wrong)
+        with pytest.raises(ecs.CommandFailed):
+            shell.run("false", check=True)
+        assert shell.run("echo on").stdout == "on\n"
