@@ -280,11 +280,17 @@ class FleetJob:
         self._failures = 0
         self._given_up = asyncio.Event()
         self._interrupted = False
+        self._callback_error: Exception | None = None
 
     async def run(self) -> FleetResult:
-        """Run all of them to their end; one that fails changes nothing for the others."""
+        """Run all of them to their end; one that fails changes nothing for the others.
+
+        What a callback raises is raised when all have ended; :meth:`so_far` has their outcomes.
+        """
         places = asyncio.Semaphore(self._limits.max_parallel)
         await asyncio.gather(*(self._one(places, address) for address in self._addresses))
+        if self._callback_error is not None:
+            raise self._callback_error
         return self.so_far()
 
     async def _one(self, places: asyncio.Semaphore, address: str) -> None:
@@ -294,7 +300,14 @@ class FleetJob:
         good = isinstance(outcome, CommandResult) and outcome.ok
         self._failures += not good and not isinstance(outcome, NotBegun)
         if self._on_result is not None:
-            self._on_result(address, outcome)
+            self._call(self._on_result, address, outcome)
+
+    def _call(self, callback: Callable[..., object], *given: Any) -> None:
+        """Call something of the user's; what it raises must not take the others' outcomes away."""
+        try:
+            callback(*given)
+        except Exception as error:  # noqa: BLE001 - it is raised when all have ended
+            self._callback_error = self._callback_error or error
 
     async def _tried(self, address: str) -> Outcome:
         """Run it in a container, more than once where that was asked for."""
@@ -351,9 +364,10 @@ class FleetJob:
                     cure="end one (aws ssm terminate-session --session-id ID), or try again later",
                 )
             if not waited and self._on_notice is not None:
-                self._on_notice(
+                self._call(
+                    self._on_notice,
                     f"{address} has {open_now} sessions, others' among them, as many as its agent "
-                    "takes; waiting for one of them to end"
+                    "takes; waiting for one of them to end",
                 )
             if await self._ended_within(_LOOK_AGAIN):
                 return self._closed()

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from typing import Any
 
 import boto3
@@ -14,6 +15,7 @@ import pytest
 
 import ecs_exec_magic as ecs
 from ecs_exec_magic import fleet as fleet_module
+from ecs_exec_magic.aws.slots import slots
 from ecs_exec_magic.capture import Capture
 from ecs_exec_magic.client import Client
 from ecs_exec_magic.fleet_result import FleetResult
@@ -123,10 +125,18 @@ def _begun(running: Any) -> int:
 
 
 def test_the_interrupt_key(client: Client) -> None:
-    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    fleet = client.fleet("demo/web:nginx")
+
+    def press() -> None:
+        wait_until(lambda: all(slots.taken(target) for target in fleet.targets))
+        time.sleep(0.5)  # whether the commands run or begin to is all the same
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
     with pytest.raises(ecs.Interrupted) as caught:
-        client.run("demo/web:nginx", "sleep 60")
+        fleet.run("sleep 60")
+    presser.join()
     assert {each.exit_code for each in caught.value.result.results.values()} <= {130, None}
 
 
@@ -324,3 +334,25 @@ def test_a_fleet_goes_no_faster_than_aws_takes(client: Client, cluster: Sandbox)
     assert result.ok
     assert cluster.faults.throttle["ExecuteCommand"] == 0
     assert client._api.pace.rate is not None
+
+
+async def test_a_callback_that_fails_spoils_nothing() -> None:
+    async def nobody(address: str) -> int:
+        return 0
+
+    def wrong(address: str, outcome: Any) -> None:
+        raise KeyError(address)
+
+    jobs = Scripted(GOOD, GOOD, GOOD)
+    job = fleet_module.FleetJob(
+        jobs.job,
+        ["a", "b", "c"],
+        "c",
+        limits=fleet_module.Limits(max_parallel=1),
+        crowd=nobody,
+        on_result=wrong,
+    )
+    with pytest.raises(KeyError, match="a"):
+        await job.run()
+    assert jobs.begun == 3
+    assert job.so_far().ok

@@ -71,11 +71,16 @@ def cluster() -> Iterator[tuple[Sandbox, Client, dict[str, Target]]]:
 
 @pytest.fixture(scope="session", params=WAYS)
 def way(request: pytest.FixtureRequest, cluster: Any) -> str:
-    """The way into the containers; with KMS the cluster has a key for its sessions."""
+    """The way into the containers."""
+    return opened(cluster, str(request.param))
+
+
+def opened(cluster: Any, way: str) -> str:
+    """Make a way into the containers; with KMS the cluster has a key for its sessions."""
     sandbox, _, _ = cluster
     session = boto3.Session("AKIATEST", "secret", region_name="us-east-1")
     key = ""
-    if request.param == "terminal+kms":
+    if way == "terminal+kms":
         made = session.client("kms", endpoint_url=sandbox.url).create_key()
         key = made["KeyMetadata"]["Arn"]
     configuration: dict[str, Any] = {"logging": "DEFAULT"}
@@ -84,7 +89,7 @@ def way(request: pytest.FixtureRequest, cluster: Any) -> str:
     session.client("ecs", endpoint_url=sandbox.url).update_cluster(
         cluster="demo", configuration={"executeCommandConfiguration": configuration}
     )
-    return str(request.param)
+    return way
 
 
 @pytest.fixture(params=SHELLS)
