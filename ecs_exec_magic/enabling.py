@@ -65,6 +65,8 @@ class Enabling(Carried):
             )
         super().__init__(api, bridge, state)
         self.options = options
+        if state is not None:
+            self._state()  # refuses a file that is not its own
         self.steps: tuple[Step, ...] = ()
         self.documents: Mapping[str, Mapping[str, Any]] = {}
         self.warnings: tuple[str, ...] = ()

@@ -68,6 +68,8 @@ class Plan(Carried):
             )
         super().__init__(api, bridge, state)
         self.options = options
+        if state is not None:
+            self._state()  # refuses a file that is not its own
         self.steps: tuple[Step, ...] = ()
         self.documents: Mapping[str, Mapping[str, Any]] = {}
 

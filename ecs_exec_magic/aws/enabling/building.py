@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ...errors import EcsExecError, InvalidRequest, ProvisionError, TargetNotFound
+from ...errors import AccessDenied, EcsExecError, InvalidRequest, ProvisionError, TargetNotFound
 from ..plan.building import carry_out
 from ..plan.failures import step_failed
 from ..plan.names import Names
 from ..plan.part import Pause
 from ..plan.policies import trust_policy
 from ..plan.steps import Step
-from .cluster import ClusterSettings, NamedBucket, NamedGroup, NamedKey
+from .cluster import ClusterSettings, NamedBucket, NamedGroup, NamedKey, others_with_exec
 from .permissions import RolePolicy, TaskRole
 from .place import Place, short
 from .running import Notes, Revision, ServiceAgents, ServiceExec
@@ -90,6 +90,8 @@ async def _judged(place: Place) -> list[Step]:
     remembered = [notes] if notes.needed or notes.there else []
     place.parts = [*named, *remembered, role, policy, cluster, revision, service, agents]
     _warn(place)
+    if cluster.step().action == "update":
+        place.warnings += await _of_others(place)
     return [part.step() for part in place.parts]
 
 
@@ -105,6 +107,30 @@ def _warn(place: Place) -> None:
             "its containers share their processes (pidMode task): commands can be run in one of "
             "them only"
         )
+
+
+async def _of_others(place: Place) -> list[str]:
+    """What other services of the cluster will lack once its settings are changed."""
+    former, wanted = place.current_execution, place.execution
+    lacks = []
+    if wanted.get("kmsKeyId") and wanted["kmsKeyId"] != former.get("kmsKeyId"):
+        lacks.append("kms:Decrypt for the key")
+    logs = wanted.get("logConfiguration")
+    if logs and logs != former.get("logConfiguration"):
+        lacks.append("the permissions of the logs")
+    if not lacks:
+        return []
+    try:
+        names = await others_with_exec(place)
+    except AccessDenied:
+        names = ["its other services (they may not be listed)"]
+    if not names:
+        return []
+    said = (
+        "the cluster's settings are those of all its services: the task roles of "
+        f"{', '.join(names)} need {' and '.join(lacks)} too, or no command can be run there"
+    )
+    return [said]
 
 
 async def apply(place: Place, tell: Tell, record: Callable[[Step], None]) -> list[Step]:

@@ -13,6 +13,7 @@ from ..plan.names import OWN_TAGS
 from ..plan.part import Part, Say, difference, if_there, tag_list
 from ..plan.steps import Step
 from ..plan.storage import find_group
+from ..tasks import list_services
 from .memory import BEFORE, SET, configuration_of, digest, flat, tags_for
 
 if TYPE_CHECKING:
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 
     from .place import Place
 
-__all__ = ["ClusterSettings", "NamedBucket", "NamedGroup", "NamedKey", "restore", "users_of"]
+__all__ = [
+    "ClusterSettings",
+    "NamedBucket",
+    "NamedGroup",
+    "NamedKey",
+    "others_with_exec",
+    "restore",
+    "users_of",
+]
 
 USER = f"{OWN_TAGS}exec-user:"
 """On a cluster: begins the tags of services for which its settings were changed."""
@@ -98,6 +107,22 @@ def users_of(place: Place) -> tuple[bool, list[str]]:
     tags = {key: text for key, text in place.cluster_tags.items() if key.startswith(USER)}
     own = tags.pop(f"{USER}{place.mark}", None)
     return own is not None, sorted(tags.values())
+
+
+async def others_with_exec(place: Place) -> list[str]:
+    """The cluster's other services that are started with exec."""
+    cluster = place.asked.cluster
+    names = [
+        name for name in await list_services(place.api, cluster) if name != place.asked.service
+    ]
+    found: list[str] = []
+    for start in range(0, len(names), 10):  # what DescribeServices takes at once
+        answer = await place.api.call(
+            "ecs", "describe_services", cluster=cluster, services=names[start : start + 10]
+        )
+        on = [each for each in answer.get("services", ()) if each.get("enableExecuteCommand")]
+        found += [str(each["serviceName"]) for each in on if each.get("status") == "ACTIVE"]
+    return found
 
 
 async def restore(place: Place, say: Say) -> None:

@@ -1,4 +1,4 @@
-"""Buckets that go: which are ours, whether something is in them, and emptying them.
+"""Buckets that go: which are ours, and emptying them.
 
 Knows S3. Never knows what else goes.
 """
@@ -9,12 +9,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ...errors import AccessDenied, EcsExecError, ProvisionError
-from .storage import bucket_region, bucket_tags
+from .storage import bucket_region, bucket_tags, is_filled
 
 if TYPE_CHECKING:
     from .part import Say, Site
 
-__all__ = ["delete_bucket", "is_filled", "own_buckets"]
+__all__ = ["delete_bucket", "own_buckets"]
 
 
 async def own_buckets(site: Site, names: set[str], intended: str) -> list[str]:
@@ -24,6 +24,7 @@ async def own_buckets(site: Site, names: set[str], intended: str) -> list[str]:
         names: of buckets that something of ours names; all others are looked at too, where the
             account's buckets may be listed.
         intended: the bucket that was being made when the plan was stopped, which may have no tags.
+            Such a one is empty: with objects it is somebody else's.
     """
     api = site.api
     try:
@@ -35,7 +36,7 @@ async def own_buckets(site: Site, names: set[str], intended: str) -> list[str]:
     async def is_ours(name: str) -> bool:
         try:
             tags = await bucket_tags(api, name)
-            if not (site.owns(tags) or (not tags and intended == name)):
+            if not site.owns(tags) and (tags or intended != name or await is_filled(api, name)):
                 return False
             # The plan of that name in another region has its own.
             return await bucket_region(api, name) in ("", site.names.region)
@@ -48,12 +49,6 @@ async def own_buckets(site: Site, names: set[str], intended: str) -> list[str]:
     ordered = sorted(every)
     ours = await asyncio.gather(*map(is_ours, ordered))
     return [name for name, own in zip(ordered, ours, strict=True) if own]
-
-
-async def is_filled(site: Site, name: str) -> bool:
-    """Whether a bucket has objects, or older versions of such, in it."""
-    answer = await site.api.call("s3", "list_object_versions", Bucket=name, MaxKeys=1)
-    return bool(answer.get("Versions") or answer.get("DeleteMarkers"))
 
 
 async def delete_bucket(site: Site, name: str, say: Say, *, empty: bool) -> None:

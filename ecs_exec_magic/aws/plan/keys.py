@@ -54,7 +54,7 @@ async def loose_keys(site: Site) -> list[dict[str, Any]]:
         if not site.owns(tags):
             return None
         found = await describe(api, key_id)
-        return found if found and found["KeyState"] == "Enabled" else None
+        return found if found and found["KeyState"] in ("Enabled", "Disabled") else None
 
     ids = [each["KeyId"] for each in keys if each["KeyId"] not in named]
     return [each for each in await asyncio.gather(*map(own, ids)) if each]
@@ -91,23 +91,29 @@ class Key(Part):
     async def look(self) -> None:
         api = self.site.api
         self._key = await describe(api, self.name)
-        self._aliased = self._new and self._key is not None
-        if self._new and self._key is None:
+        if self._new and (self._key is None or await self._is_going()):
+            # Its alias will lead to another one.
             loose = await loose_keys(self.site)
             self._key = loose[0] if loose else None
+        else:
+            self._aliased = self._new
         if self._key is None:
             return
         key_id = self._key["KeyId"]
         if self._new:
             self.ours = self.site.owns(await key_tags(api, key_id))
-            if self.ours and self._key["KeyState"] == "PendingDeletion":
-                self._key = None  # its alias will lead to a new one
-                return
             if self.ours and self._log_group:
                 answer = await api.call("kms", "get_key_policy", KeyId=key_id, PolicyName="default")
                 self._lets_logs = logs_principal(self.site.names) in answer["Policy"]
         self.there = not self.ours or self._aliased
         self.site.key_arn = self._key["Arn"]
+
+    async def _is_going(self) -> bool:
+        """Whether the key that the alias leads to is ours, and will be deleted."""
+        assert self._key is not None
+        if self._key["KeyState"] != "PendingDeletion":
+            return False
+        return self.site.owns(await key_tags(self.site.api, self._key["KeyId"]))
 
     def differences(self) -> list[str]:
         assert self._key is not None
@@ -155,6 +161,9 @@ class Key(Part):
                 Policy=policy,
             )
             site.fresh = True
+        if self._key["KeyState"] == "Disabled":
+            await api.call("kms", "enable_key", KeyId=self._key["KeyId"])
+            self._key, site.fresh = {**self._key, "KeyState": "Enabled"}, True
         site.key_arn = self._key["Arn"]
         if not (self.there or self._aliased):
             moved = await describe(api, self.name)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied, EcsExecError, ProvisionError
-from .buckets import delete_bucket, is_filled, own_buckets
+from .buckets import delete_bucket, own_buckets
 from .building import saying
 from .cluster import read_cluster
 from .failures import not_empty, step_failed
@@ -28,7 +28,7 @@ from .names import BUCKET_TAG, TAG
 from .part import Say, Site, beats, if_there, tags_of
 from .roles import role_tags
 from .steps import Step, StepEvent
-from .storage import find_group, group_tags
+from .storage import find_group, group_tags, is_filled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -117,7 +117,7 @@ async def destroy(
     found = await _find(site, known, empty_bucket=empty_bucket)
     if not empty_bucket:
         for each in found:
-            if each.step.kind == "S3 bucket" and await is_filled(site, each.step.name):
+            if each.step.kind == "S3 bucket" and await is_filled(site.api, each.step.name):
                 raise not_empty(each.step)
     total = len(found)
     for index, each in enumerate(found):

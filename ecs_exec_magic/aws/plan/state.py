@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import InvalidRequest
+
 if TYPE_CHECKING:
     from .steps import Step
 
@@ -24,13 +26,16 @@ class State:
         path: of the file; None keeps nothing.
         name: of the plan.
         region: where it is carried out.
+
+    Raises:
+        InvalidRequest: there is something else at the path, which is never overwritten or deleted.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, name: str, region: str) -> None:
         self._path = None if path is None else Path(path)
         self._name = name
         self._region = region
-        self._resources = self._read()
+        self._resources = self._read() or []
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:
@@ -44,23 +49,39 @@ class State:
             self._write()
 
     def end(self) -> None:
-        """All is gone: so is the file."""
+        """All is gone: so is the file, if it is still ours."""
         self._resources = []
         if self._path is not None:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+            with contextlib.suppress(OSError, InvalidRequest):
+                if self._read() is not None:
+                    self._path.unlink()
 
-    def _read(self) -> list[tuple[str, str]]:
-        """What the file says; nothing when it is of another plan, or cannot be read."""
+    def _read(self) -> list[tuple[str, str]] | None:
+        """What the file says; None when there is none."""
         if self._path is None:
-            return []
+            return None
         try:
             found: Any = json.loads(self._path.read_text("utf-8"))
-            if (found["plan"], found["region"]) != (self._name, self._region):
-                return []
+            whose = (found["plan"], found["region"])
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._foreign(f"it cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError):
+            raise self._foreign("it is not the state file of a plan") from None
+        if whose != (self._name, self._region):
+            raise self._foreign(f"it is the state file of {whose[0]} in {whose[1]}")
+        try:
             return [(str(each["kind"]), str(each["name"])) for each in found["resources"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
+        except (KeyError, TypeError):
+            return []  # ours, and damaged: tags decide in any case
+
+    def _foreign(self, why: str) -> InvalidRequest:
+        return InvalidRequest(
+            f"{self._path} cannot be the state file of {self._name} in {self._region}",
+            cause=f"{why}; nothing was called, and the file is left",
+            cure="give --state (state=) the path of a file of its own, or of one that there is not",
+        )
 
     def _write(self) -> None:
         if self._path is None:

@@ -6,9 +6,10 @@ Knows CloudWatch Logs and S3. Never knows what is logged.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from ...errors import EcsExecError
+from ...errors import AccessDenied, EcsExecError
 from .part import Part, Say, difference, if_there, patiently, tag_list, tags_of
 from .steps import Step
 
@@ -26,6 +27,7 @@ __all__ = [
     "bucket_tags",
     "find_group",
     "group_tags",
+    "is_filled",
 ]
 
 CLOSED = {
@@ -140,6 +142,23 @@ async def bucket_region(api: AwsApi, name: str, owner: str = "") -> str:
     return str(answer.get("BucketRegion") or headers.get("x-amz-bucket-region", ""))
 
 
+async def is_filled(api: AwsApi, name: str) -> bool:
+    """Whether a bucket has objects, or older versions of such, in it."""
+    answer = await api.call("s3", "list_object_versions", _about=name, Bucket=name, MaxKeys=1)
+    return bool(answer.get("Versions") or answer.get("DeleteMarkers"))
+
+
+_REFUSALS = (
+    "BucketAlreadyExists",
+    "IllegalLocationConstraintException",
+    "InvalidBucketName",
+    "InvalidLocationConstraint",
+    "TooManyBuckets",
+)
+"""With these S3 has made no bucket. BucketAlreadyOwnedByYou is none: it may be the answer to a call
+that was repeated because the first answer got lost."""
+
+
 class Bucket(Part):
     """The bucket of session logs; not public, and encrypted as all buckets are, or with the key.
 
@@ -156,6 +175,7 @@ class Bucket(Part):
         self._intend = intend
         self._taken = ""
         self._tags: dict[str, str] = {}
+        self._filled = False
         self._region = ""
         self._blocked = False
         self._encryption: tuple[str, str] = ("", "")
@@ -183,6 +203,10 @@ class Bucket(Part):
         self._tags, self._blocked, self._encryption = await asyncio.gather(
             bucket_tags(api, name), self._is_blocked(), self._encrypted()
         )
+        if not self._tags:
+            self._filled = True  # unless it may be looked into, and is not
+            with contextlib.suppress(AccessDenied):
+                self._filled = await is_filled(api, name)
 
     async def _is_blocked(self) -> bool:
         answer = await if_there(
@@ -202,9 +226,9 @@ class Bucket(Part):
         return "", ""
 
     def _judge(self) -> None:
-        """Whose it is; one that the cluster says was being made has no tags yet."""
-        owned = self.site.owns(self._tags)
-        self.ours = owned or (not self._tags and self._intended() == self.name)
+        """Whose it is; one that the cluster says was being made has no tags and no objects yet."""
+        blank = not self._tags and not self._filled
+        self.ours = self.site.owns(self._tags) or (blank and self._intended() == self.name)
 
     def step(self) -> Step:
         if self._taken:
@@ -243,7 +267,13 @@ class Bucket(Part):
                 if place == "us-east-1"
                 else {"CreateBucketConfiguration": {"LocationConstraint": place}}
             )
-            await api.call("s3", "create_bucket", _about=name, Bucket=name, **where)
+            try:
+                await api.call("s3", "create_bucket", _about=name, Bucket=name, **where)
+            except EcsExecError as error:
+                if isinstance(error, AccessDenied) or error.code in _REFUSALS:
+                    with contextlib.suppress(EcsExecError):
+                        await self._intend("")
+                raise
             self.there = self.ours = True
         if not site.owns(self._tags):
             await api.call(

@@ -435,3 +435,22 @@ def test_options_that_do_not_go_together(shop: Shop, options: Any, words: str) -
     with pytest.raises(InvalidRequest) as caught:
         shop.client().enable_exec("prod/web", **options)
     assert words in caught.value.cause
+
+
+def test_other_services_that_the_new_settings_would_lock_out_are_named(shop: Shop) -> None:
+    cluster, name, other, without = (shop.name() for _ in range(4))
+    role = shop.role(f"{cluster}-task", CHANNEL)
+    for each, on in ((name, False), (other, True), (without, False)):
+        shop.service(cluster, each, shop.define(each, role), enableExecuteCommand=on)
+    key = shop.aws("kms").create_key()["KeyMetadata"]["KeyId"]
+    shop.aws("logs").create_log_group(logGroupName=f"/exec/{cluster}")
+    logs: Any = {"logging": "override", "log_group": f"/exec/{cluster}"}
+    client, address = shop.client(), f"{cluster}/{name}"
+    (said,) = client.enable_exec(address, kms_key=key, **logs).warnings
+    assert f"the task roles of {other} need kms:Decrypt for the key and the permissions" in said
+    assert without not in said
+    assert client.enable_exec(address).warnings == ()
+    assert client.enable_exec(address, logging="none").warnings == ()
+    denied = shop.client(shop.user(["ecs:ListServices"]))
+    (said,) = denied.enable_exec(address, kms_key=key).warnings
+    assert "they may not be listed" in said and "logs" not in said

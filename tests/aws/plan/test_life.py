@@ -222,3 +222,42 @@ def test_progress_that_fails_stops_it_and_it_goes_on_later(world: World) -> None
     plan.apply()
     plan.destroy()
     assert world.listing() == before
+
+
+def test_a_key_that_is_about_to_be_deleted_is_replaced_once(world: World) -> None:
+    before, client, kms = world.listing(), world.client(), world.aws("kms")
+    plan = client.plan("key-gone", kms_key="new", service=False)
+    plan.apply()
+    alias = {"KeyId": next(step.name for step in plan.steps if step.kind == "KMS key")}
+    old = kms.describe_key(**alias)["KeyMetadata"]["KeyId"]
+    kms.schedule_key_deletion(KeyId=old, PendingWindowInDays=7)
+    assert actions(plan.refresh().steps)["KMS key"] == "create"
+    plan.apply()
+    (new,) = set(world.usable_keys()) - set(before["keys"])
+    assert kms.describe_key(**alias)["KeyMetadata"]["KeyId"] == new != old
+    assert actions(plan.refresh().steps)["KMS key"] == "keep"
+    # As after a kill before the alias was moved: the key that is there is taken.
+    kms.update_alias(AliasName=alias["KeyId"], TargetKeyId=old)
+    plan.apply()
+    assert set(world.usable_keys()) - set(before["keys"]) == {new}
+    assert kms.describe_key(**alias)["KeyMetadata"]["KeyId"] == new
+    plan.destroy()
+    assert world.listing() == before
+
+
+def test_a_key_of_ours_that_is_disabled_is_enabled(world: World) -> None:
+    before, client, kms = world.listing(), world.client(), world.aws("kms")
+    plan = client.plan("key-off", kms_key="new", service=False)
+    plan.apply()
+    alias = next(step.name for step in plan.steps if step.kind == "KMS key")
+    key = kms.describe_key(KeyId=alias)["KeyMetadata"]["KeyId"]
+    for loose in (False, True):
+        kms.disable_key(KeyId=key)
+        if loose:
+            kms.delete_alias(AliasName=alias)
+        plan.apply()
+        assert kms.describe_key(KeyId=alias)["KeyMetadata"]["KeyId"] == key
+        assert kms.describe_key(KeyId=alias)["KeyMetadata"]["KeyState"] == "Enabled"
+        assert actions(plan.refresh().steps)["KMS key"] == "keep"
+    plan.destroy()
+    assert world.listing() == before

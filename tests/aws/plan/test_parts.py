@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ecs_exec_magic as ecs
 from ecs_exec_magic.aws.plan import part as part_module
 from ecs_exec_magic.aws.plan.agents import cure_of
 from ecs_exec_magic.aws.plan.failures import conflicts, step_failed
@@ -20,7 +21,7 @@ from ecs_exec_magic.aws.plan.options import PlanOptions, Subnet
 from ecs_exec_magic.aws.plan.part import Pause, Site, Stopped, beats, patiently, tags_of
 from ecs_exec_magic.aws.plan.state import State
 from ecs_exec_magic.aws.plan.steps import Step
-from ecs_exec_magic.errors import ServiceError
+from ecs_exec_magic.errors import InvalidRequest, ServiceError
 
 STEP = Step("S3 bucket", "b", "create")
 
@@ -159,8 +160,10 @@ def test_the_state_file(tmp_path: Path) -> None:
     state.made(STEP)
     again = State(path, "web", "eu-west-1")
     assert again.resources == (("S3 bucket", "b"),)
-    assert State(path, "web", "eu-west-2").resources == ()
-    assert State(path, "other", "eu-west-1").resources == ()
+    for other in (("web", "eu-west-2"), ("other", "eu-west-1")):
+        with pytest.raises(InvalidRequest, match="cannot be the state file of") as caught:
+            State(path, *other)
+        assert "it is the state file of web in eu-west-1" in caught.value.cause
     assert [each.name for each in path.parent.iterdir()] == ["state.json"]
     again.end()
     again.end()
@@ -168,11 +171,43 @@ def test_the_state_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"plan": "web", "region": "r", "resources": 1}']
+    "content", ["", "[]", "{}", "a: 1", '{"plan": "x", "region": "eu-west-1"}']
 )
-def test_a_state_file_that_is_none(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "state.json"
+@pytest.mark.parametrize("address", ["web", "prod/web"])
+def test_a_file_that_is_no_state_file_of_the_plan_is_left(
+    tmp_path: Path, content: str, address: str
+) -> None:
+    path = tmp_path / "notes.json"
     path.write_text(content)
+    client = ecs.connect("eu-west-1", endpoint_url="http://127.0.0.1:9")
+    make: Any = client.enable_exec if "/" in address else client.plan
+    with pytest.raises(InvalidRequest, match="cannot be the state file of") as caught:
+        make(address, state=path)
+    assert "nothing was called" in caught.value.cause
+    assert path.read_text() == content
+    with pytest.raises(InvalidRequest, match="cannot be the state file of"):
+        make(address, state=tmp_path, look=False)
+    # One that comes in between is left too.
+    path.unlink()
+    plan = make(address, state=path, look=False)
+    path.write_text(content)
+    with pytest.raises(InvalidRequest):
+        plan.destroy()
+    assert path.read_text() == content
+
+
+def test_only_our_own_state_file_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    state = State(path, "web", "r")
+    state.end()
+    path.write_text("somebody's notes")
+    state.end()
+    assert path.read_text() == "somebody's notes"
+
+
+def test_a_state_file_that_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text('{"plan": "web", "region": "r", "resources": 1}')
     state = State(path, "web", "r")
     assert state.resources == ()
     state.made(STEP)

@@ -11,6 +11,7 @@ import pytest
 
 import ecs_exec_magic as ecs
 from ecs_exec_magic import sandbox as package
+from ecs_exec_magic.aws.plan.names import BUCKET_TAG
 from ecs_exec_magic.client import StepEvent
 
 from .conftest import World
@@ -189,3 +190,38 @@ def test_the_stop_button(world: World, name: str) -> None:
     assert {"cluster", "log group"} <= left
     assert "service" not in left
     plan.apply()
+
+
+def test_a_bucket_that_was_refused_is_never_taken_for_ours(world: World, name: str) -> None:
+    """Somebody makes it later: neither applying nor removing the plan touches it."""
+    client, bucket = world.client(world.user(["s3:CreateBucket"])), f"{name}-sessions"
+    plan = client.plan(name, bucket=bucket)
+    with pytest.raises(ecs.ProvisionError, match="could not be made"):
+        plan.apply()
+    told = world.aws("ecs").describe_clusters(clusters=[name], include=["TAGS"])["clusters"][0]
+    assert BUCKET_TAG not in {tag["key"] for tag in told["tags"]}
+    s3 = world.aws("s3")
+    s3.create_bucket(Bucket=bucket)
+    assert set(conflicts(plan.refresh())) == {"S3 bucket"}
+    plan.destroy(empty_bucket=True)
+    assert bucket in world.listing()["buckets"]
+    s3.delete_bucket(Bucket=bucket)
+
+
+def test_a_bucket_with_objects_is_not_one_whose_making_was_stopped(world: World, name: str) -> None:
+    """The cluster still says that it was being made, as after a kill before the call."""
+    client, bucket = world.client(), f"{name}-sessions"
+    client.plan(name, service=False).apply()
+    api, s3 = world.aws("ecs"), world.aws("s3")
+    arn = api.describe_clusters(clusters=[name])["clusters"][0]["clusterArn"]
+    api.tag_resource(resourceArn=arn, tags=[{"key": BUCKET_TAG, "value": bucket}])
+    s3.create_bucket(Bucket=bucket)
+    plan = client.plan(name, service=False, bucket=bucket)
+    assert {step.kind: step.action for step in plan.steps}["S3 bucket"] == "update"
+    assert "S3 bucket" in {step.kind for step in plan.leftovers()}
+    s3.put_object(Bucket=bucket, Key="theirs", Body=b"x")
+    assert set(conflicts(plan.refresh())) == {"S3 bucket"}
+    plan.destroy(empty_bucket=True)
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["theirs"]
+    s3.delete_object(Bucket=bucket, Key="theirs")
+    s3.delete_bucket(Bucket=bucket)
