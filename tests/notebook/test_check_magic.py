@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -220,7 +221,8 @@ def test_a_fix_that_is_not_wanted(
     ask = builtins.input
 
     def look(question: str = "") -> str:
-        seen.append(sys.stdout.getvalue())  # type: ignore[attr-defined]
+        assert isinstance(sys.stdout, io.StringIO)
+        seen.append(sys.stdout.getvalue())
         return ask(question)
 
     monkeypatch.setattr(builtins, "input", look)
