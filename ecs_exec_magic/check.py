@@ -23,7 +23,7 @@ from .findings import Finding, Findings
 from .runner import Job, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from .address import ContainerRef
     from .aws.api import AwsApi
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .portal import Bridge
     from .results import CommandResult
 
-__all__ = ["FIXED", "Finding", "Findings", "check", "fixable"]
+__all__ = ["FIXED", "Finding", "Findings", "check", "fixable", "fixes"]
 
 IN_CONTAINER = 60.0
 """Seconds that a command may take by which a check looks into a container."""
@@ -52,6 +52,19 @@ FIXED = frozenset(
 def fixable(findings: Findings) -> tuple[Finding, ...]:
     """Those that ``client.enable_exec`` cures, for the services that were looked at."""
     return tuple(each for each in findings.failed if each.id in FIXED and findings.services)
+
+
+def fixes(client: Any, findings: Findings) -> Iterator[tuple[str, Any]]:
+    """Services, each with what ``client.enable_exec`` would do where that changes something.
+
+    Each is planned when it is its turn: what was done for one service may be enough for the next.
+    """
+    if not fixable(findings):
+        return
+    for service in findings.services:
+        plan = client.enable_exec(service)
+        if any(step.action in ("create", "update") for step in plan.steps):
+            yield service, plan
 
 
 def check(

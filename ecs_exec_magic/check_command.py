@@ -87,19 +87,19 @@ def _checked(client: Client, arguments: argparse.Namespace) -> Findings:
 
 def _fixed(client: Any, arguments: argparse.Namespace, found: Findings) -> Findings:
     """Show what would be changed, ask, change it, and check again."""
-    from .client import fixable
+    from .client import fixes
 
-    if not fixable(found):
-        return found
-    for service in found.services:
-        plan = client.enable_exec(service)
-        if not any(each.action in ("create", "update") for each in plan.steps):
-            continue
+    asked = changed = False
+    for service, plan in fixes(client, found):
+        if not arguments.yes and not asked:
+            sys.stderr.write(f"{found}\n\n")
+            asked = True
         sys.stderr.write(f"{plan.show()}\n")
         if not arguments.yes and not _agreed(f"change this in {service}? [y/N] "):
-            return found
+            break
         plan.apply(_tell)
-    return _checked(client, arguments)
+        changed = True
+    return _checked(client, arguments) if changed else found
 
 
 def _agreed(question: str) -> bool:

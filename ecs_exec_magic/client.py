@@ -27,7 +27,7 @@ from .aws.plan.steps import Step, StepEvent
 from .aws.policies import KINDS
 from .aws.targets import Found, find
 from .aws.tasks import TaskInfo, list_clusters
-from .check import fixable
+from .check import fixable, fixes
 from .enabling import Enabling
 from .findings import Finding, Findings
 from .fleet import Fleet, FleetResult
@@ -75,6 +75,7 @@ __all__ = [
     "Vpc",
     "connect",
     "fixable",
+    "fixes",
     "forward_table",
     "profile_names",
     "read_ports",

@@ -115,14 +115,17 @@ class Findings(tuple[Finding, ...]):
         return next((each for each in self if each.id == id), None)
 
     def json(self) -> str:
-        """All of it as JSON: ``where``, ``worst`` and a list of ``findings``."""
+        """All of it as JSON: ``where``, ``worst`` and a list of ``findings``; no secrets."""
         told: dict[str, Any] = {
             "where": self.where,
             "worst": self.worst,
-            "findings": [asdict(each) for each in self],
+            # Before they are quoted: behind a backslash a secret does not look like one.
+            "findings": [
+                {name: mask(text).text for name, text in asdict(each).items()} for each in self
+            ],
         }
         if self.agent_log is not None:
-            told["agent_log"] = self.agent_log.stdout
+            told["agent_log"] = mask(self.agent_log.stdout).text
         return json.dumps(told, indent=2, ensure_ascii=False)
 
     # -- how it looks ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 
-from ..errors import Interrupted, InvalidRequest
+from ..errors import InvalidRequest
 from .choice import Choice
 from .options import ACCOUNT, WHERE, Command, Option
 from .progress import GREY, InPlace
@@ -129,42 +129,27 @@ class EcsCheck(EcsMagics):
         return found
 
     def _fixed(self, client: Any, choice: Choice, parsed: Parsed, found: Findings) -> Findings:
-        from ..client import fixable
+        from ..client import fixable, fixes
 
-        wrong = fixable(found)
-        if not wrong:
+        space = self._workspace
+        if not fixable(found):
             said = "nothing has failed" if not found.failed else "what has failed is not for --fix"
             sys.stderr.write(f"{said}: each finding says what helps\n")
             return found
-        for service in found.services:
-            plan = client.enable_exec(service)
-            steps = [each for each in plan.steps if each.action in ("create", "update")]
-            if not steps:
-                continue
-            self._show(plan.show()._repr_mimebundle_())
-            self._confirm(parsed, f"change these {len(steps)} in {service}")
-            live = self._workspace.in_kernel and not self._workspace.headless
-            place = InPlace(self._workspace.shell.display_pub) if live else None
+        asked = changed = False
+        for service, plan in fixes(client, found):
+            if not parsed["yes"] and not asked:
+                space.show(found._repr_mimebundle_())
+                asked = True
+            space.show(plan.show()._repr_mimebundle_())
+            count = sum(each.action in ("create", "update") for each in plan.steps)
+            if not parsed["yes"] and not space.agreed(f"change these {count} in {service}"):
+                break
+            live = space.in_kernel and not space.headless
+            place = InPlace(space.shell.display_pub) if live else None
             plan.apply(StepsShown(plan.steps, place).event)
-        return self._checked(client, choice, parsed)
-
-    def _confirm(self, parsed: Parsed, what: str) -> None:
-        if parsed["yes"]:
-            return
-        try:
-            answer = input(f"{what}? [y/N] ")
-        except EOFError:
-            answer = ""
-        if answer.strip().lower() not in ("y", "yes"):
-            raise Interrupted(f"not confirmed: {what}")
-
-    def _show(self, bundle: dict[str, str]) -> None:
-        space = self._workspace
-        if space.in_kernel:
-            bundle = {kind: space.masked(text) for kind, text in bundle.items()}
-            InPlace(space.shell.display_pub).show(bundle["text/plain"], bundle["text/html"])
-        else:
-            sys.stdout.write(space.masked(bundle["text/plain"]) + "\n")
+            changed = True
+        return self._checked(client, choice, parsed) if changed else found
 
 
 class _Told:

@@ -67,7 +67,7 @@ class EcsProvision(EcsMagics):
             plan = client.plan(name, state=state, **given_options(parsed.values))
         if parsed["dry_run"]:
             return plan
-        self._show(plan.show()._repr_mimebundle_())
+        space.show(plan.show()._repr_mimebundle_())
         new = [step for step in plan.steps if step.action in ("create", "update")]
         refused = any(step.action == "conflict" for step in plan.steps)
         if new and not refused:
@@ -104,7 +104,7 @@ class EcsProvision(EcsMagics):
         verb = "undo" if _is_there(name) else "remove"
         caption = f"{len(steps)} to {verb} of {whose}"
         if parsed["dry_run"]:
-            self._show(_steps_table(steps, {}, caption).bundle())
+            space.show(_steps_table(steps, {}, caption).bundle())
             return
         shown = self._steps_shown(steps, caption)
         shown.begin()
@@ -162,23 +162,8 @@ class EcsProvision(EcsMagics):
             )
 
     def _confirm(self, parsed: Parsed, what: str) -> None:
-        if parsed["yes"]:
-            return
-        try:
-            answer = input(f"{what}? [y/N] ")
-        except EOFError:
-            answer = ""
-        if answer.strip().lower() not in ("y", "yes"):
+        if not parsed["yes"] and not self._workspace.agreed(what):
             raise Interrupted(f"not confirmed: {what}")
-
-    def _show(self, bundle: dict[str, str]) -> None:
-        if self._workspace.in_kernel:
-            bundle = {kind: self._workspace.masked(text) for kind, text in bundle.items()}
-            InPlace(self._workspace.shell.display_pub).show(
-                bundle["text/plain"], bundle["text/html"]
-            )
-        else:
-            sys.stdout.write(self._workspace.masked(bundle["text/plain"]) + "\n")
 
     def _steps_shown(self, steps: Sequence[Step], caption: str = "") -> StepsShown:
         live = self._workspace.in_kernel and not self._workspace.headless

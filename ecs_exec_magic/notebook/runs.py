@@ -224,13 +224,7 @@ class Runs:
         return fleet
 
     def _confirm(self, what: str) -> None:
-        if self._workspace.headless:
-            return
-        try:
-            answer = input(f"{what}? [y/N] ")
-        except EOFError:
-            answer = ""
-        if answer.strip().lower() not in ("y", "yes"):
+        if not self._workspace.headless and not self._workspace.agreed(what):
             raise Interrupted(f"not confirmed: {what}; --yes or %config EcsExec.confirm = False")
 
     def _limits(self, order: Order) -> dict[str, Any]:

@@ -133,6 +133,22 @@ class Workspace:
         """A text for showing, without what looks like a secret."""
         return mask(text).text if self.settings.mask else text
 
+    def show(self, bundle: dict[str, str]) -> None:
+        """Show a view before its line is done: a question follows that is about it."""
+        if self.in_kernel:
+            bundle = {kind: self.masked(text) for kind, text in bundle.items()}
+            InPlace(self.shell.display_pub).show(bundle["text/plain"], bundle["text/html"])
+        else:
+            sys.stdout.write(self.masked(bundle["text/plain"]) + "\n")
+
+    def agreed(self, what: str) -> bool:
+        """Whether somebody who is asked says yes."""
+        try:
+            answer = input(f"{what}? [y/N] ")
+        except EOFError:
+            answer = ""
+        return answer.strip().lower() in ("y", "yes")
+
     @property
     def notebook(self) -> str:
         """The notebook's file name, where the front end tells it; else empty."""

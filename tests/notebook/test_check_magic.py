@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import io
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +15,10 @@ from IPython.core.error import UsageError
 from IPython.utils.capture import capture_output
 
 from ecs_exec_magic import errors
+from ecs_exec_magic.capture import Capture
 from ecs_exec_magic.client import Finding, Findings, Step, StepEvent
 from ecs_exec_magic.plan_views import PlanView
+from ecs_exec_magic.results import CommandResult
 
 from .conftest import FakeClient
 
@@ -55,6 +60,7 @@ class Checks:
     def __init__(self) -> None:
         self.asked: list[tuple[str | None, dict[str, Any]]] = []
         self.found: list[Finding] = [OK, OFF]
+        self.agent_log: CommandResult | None = None
         self.services = ["prod/web"]
         self.steps: tuple[Step, ...] = STEPS
         self.applied: list[str] = []
@@ -62,7 +68,7 @@ class Checks:
     def check(self, address: str | None, progress: Any, **how: Any) -> Findings:
         self.asked.append((address, how))
         progress("cluster.active", 1, 2)
-        return Findings(self.found, "prod/web", None, self.services)
+        return Findings(self.found, "prod/web", self.agent_log, self.services)
 
     @property
     def last(self) -> dict[str, Any]:
@@ -177,6 +183,19 @@ def test_json(shell: Any, checks: Checks) -> None:
     assert json.loads(shown)["worst"] == "fail"
 
 
+def test_json_shows_no_secret(shell: Any, checks: Checks) -> None:
+    secret = "sk_" + "live_4eC39HqLyjWDarjtT1zdp7dc"
+    checks.found = [replace(OFF, evidence=f'the log says "password={secret}"')]
+    log = f'a line\nAWS_SECRET_ACCESS_KEY="{secret}"\nthe last\n'
+    checks.agent_log = CommandResult(0, "cat", captured_stdout=Capture(log.encode()))
+    _, shown = run(shell, "%ecs_check prod/web --agent-log --json")
+    told = json.loads(shown)
+    assert secret not in shown
+    assert "the log says" in told["findings"][0]["evidence"]
+    assert told["agent_log"].startswith("a line\n")
+    assert told["agent_log"].endswith("\nthe last\n")
+
+
 def test_help(shell: Any, checks: Checks) -> None:
     assert "--agent-log" in run(shell, "%ecs_check --help")[1]
     assert checks.asked == []
@@ -194,11 +213,38 @@ def test_a_fix_is_shown_and_asked_for(shell: Any, checks: Checks, answers: list[
     assert len(checks.asked) == 2
 
 
-def test_a_fix_that_is_not_wanted(shell: Any, checks: Checks, answers: list[str]) -> None:
+def test_a_fix_that_is_not_wanted(
+    shell: Any, checks: Checks, answers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found is not lost: it stands above the question, and is the value."""
+    seen: list[str] = []
+    ask = builtins.input
+
+    def look(question: str = "") -> str:
+        assert isinstance(sys.stdout, io.StringIO)
+        seen.append(sys.stdout.getvalue())
+        return ask(question)
+
+    monkeypatch.setattr(builtins, "input", look)
     answers[:] = ["n"]
-    with pytest.raises(errors.Interrupted, match="not confirmed"):
-        run(shell, "%ecs_check prod/web --fix")
+    found, _ = run(shell, "%ecs_check prod/web --fix")
+    assert OFF.title in seen[0]
+    assert seen[0].index(OFF.title) < seen[0].index("exec for prod/web")
+    assert list(found) == [OFF, OK]
     assert checks.applied == []
+    assert len(checks.asked) == 1
+
+
+def test_a_fix_that_is_wanted_for_one_service_only(
+    shell: Any, checks: Checks, answers: list[str]
+) -> None:
+    checks.services = ["prod/web", "prod/api"]
+    answers[:] = ["y", "n"]
+    found, shown = run(shell, "%ecs_check prod --fix")
+    assert checks.applied == ["prod/web"]
+    assert shown.count(OFF.title) == 1
+    assert found.ok  # as it is now, not as it was
+    assert len(checks.asked) == 2
 
 
 def test_a_fix_that_nobody_can_confirm(shell: Any, checks: Checks) -> None:

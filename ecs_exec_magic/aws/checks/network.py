@@ -5,6 +5,8 @@ Knows what has to be open for it, from the subnet to the gateway. Never knows en
 
 from __future__ import annotations
 
+import json
+import shlex
 from typing import TYPE_CHECKING
 
 from .places import HTTPS, default_route, endpoints, filters, groups, lets, reaches, sites
@@ -94,12 +96,23 @@ async def public_address(scene: Scene) -> Finding | None:
                 f"{site.users} in {site.subnet} has no public address",
                 f"the subnet's way out is an internet gateway ({target}), which needs one",
                 "let tasks have public addresses, or put them into a subnet with a NAT gateway",
-                f"aws ecs update-service --cluster {scene.place} --service "
-                f"{site.service or 'SERVICE'} --network-configuration "
-                "'awsvpcConfiguration={subnets=["
-                f"{site.subnet}],securityGroups=[{','.join(site.groups)}],assignPublicIp=ENABLED}}'",
+                await _with_address(scene, site.service),
             )
     return ok("addresses suit the routes") if places else None
+
+
+async def _with_address(scene: Scene, name: str) -> str:
+    """What gives a service's tasks public addresses, all else as it is; empty without a service."""
+    for service in await scene.services_seen():
+        own = (service.get("networkConfiguration") or {}).get("awsvpcConfiguration")
+        if own and service.get("serviceName") == name:
+            wanted = {"awsvpcConfiguration": {**own, "assignPublicIp": "ENABLED"}}
+            document = shlex.quote(json.dumps(wanted, separators=(",", ":")))
+            return (
+                f"aws ecs update-service --cluster {scene.place} --service {name} "
+                f"--network-configuration {document}"
+            )
+    return ""
 
 
 @check(
@@ -167,7 +180,6 @@ async def acl(scene: Scene) -> Finding | None:
                         f"{'egress' if outwards else 'ingress'} rules of the subnet of "
                         f"{site.users}",
                         "allow TCP 443 out, and TCP 1024 to 65535 in",
-                        f"aws ec2 describe-network-acls --network-acl-ids {each['NetworkAclId']}",
                     )
     return ok("network ACLs let HTTPS and its answers through") if places else None
 

@@ -5,7 +5,9 @@ Knows what the agent does with the role. Never knows the caller.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from ...errors import AccessDenied, EcsExecError
 from ..plan.policies import CHANNEL
 from ..simulation import Question
 from .caller import request_context
-from .documents import says
+from .documents import read, says
 from .key import key_arn
 from .registry import check, fail, ok, warn
 from .scene import Record, Scene, listed
@@ -39,10 +41,12 @@ class Role:
 
     Attributes:
         users: tasks and services that have it.
+        services: services that must be able to take it on, as in ``ecs-tasks``.
     """
 
     arn: str
     users: tuple[str, ...]
+    services: tuple[str, ...] = ("ecs-tasks",)
 
     @property
     def name(self) -> str:
@@ -53,10 +57,13 @@ class Role:
 async def roles(scene: Scene) -> tuple[list[Role], list[str]]:
     """The roles of what is looked at; and what has none."""
     found: dict[str, list[str]] = {}
+    takers: dict[str, set[str]] = {}
     without: list[str] = []
     for label, definition, task in await scene.definitions():
         override = ((task or {}).get("overrides") or {}).get("taskRoleArn")
-        arn = override or definition.get("taskRoleArn") or await _instance_role(scene, task)
+        arn, taker = override or definition.get("taskRoleArn"), "ecs-tasks"
+        if not arn:
+            arn, taker = await _instance_role(scene, task), "ec2"
         if not arn:
             without.append(label)
             continue
@@ -64,7 +71,9 @@ async def roles(scene: Scene) -> tuple[list[Role], list[str]]:
             number = str((await scene.api.identity())["Account"])
             arn = f"arn:{scene.api.partition}:iam::{number}:role/{arn}"
         found.setdefault(arn, []).append(label)
-    return [Role(arn, tuple(users)) for arn, users in found.items()], without
+        takers.setdefault(arn, set()).add(taker)
+    made = [Role(arn, tuple(users), tuple(sorted(takers[arn]))) for arn, users in found.items()]
+    return made, without
 
 
 async def _instance_role(scene: Scene, task: Record | None) -> str:
@@ -128,8 +137,6 @@ async def present(scene: Scene) -> Finding | None:
             f"there is no task role in {listed(without)}",
             "taskRoleArn is not set: the exec agent has no credentials",
             "give the task definition a task role that allows the four ssmmessages actions",
-            "aws iam create-role --role-name ecs-exec-task --assume-role-policy-document "
-            + _quoted(_trust()),
         )
     return ok(f"the task role is {listed([role.name for role in found])}") if found else None
 
@@ -145,26 +152,38 @@ async def trust(scene: Scene) -> Finding | None:
                 f"{listed(role.users)} name {role.arn}",
                 "make it again, or name another in the task definition",
                 f"aws iam create-role --role-name {role.name} --assume-role-policy-document "
-                + _quoted(_trust()),
+                + _quoted(_trust(role.services)),
             )
         document = described.get("AssumeRolePolicyDocument")
-        principals = ("ecs-tasks.amazonaws.com", "ec2.amazonaws.com")
-        said = says(document, "sts:AssumeRole", principals)
-        if said in ("nothing", "deny"):
+        said = {
+            each: says(document, "sts:AssumeRole", (f"{each}.amazonaws.com",))
+            for each in role.services
+        }
+        lacking = tuple(each for each in said if said[each] in ("nothing", "deny"))
+        if lacking:
+            whom = " and ".join(f"{each}.amazonaws.com" for each in lacking)
+            # What is allowed beside it cures no statement that denies.
+            denied = "deny" in said.values()
             return fail(
-                f"role {role.name} does not trust ECS tasks",
-                "its trust policy does not let ecs-tasks.amazonaws.com take it on",
-                "let the service ecs-tasks.amazonaws.com assume it, beside those who may by now",
-                f"aws iam get-role --role-name {role.name} --query Role.AssumeRolePolicyDocument",
+                f"role {role.name} does not trust {_called(lacking)}",
+                f"its trust policy does not let {whom} take it on",
+                f"take away the statement that denies it to {whom}"
+                if denied
+                else f"let the service {whom} assume it, beside those who may by now",
+                ""
+                if denied
+                else f"aws iam update-assume-role-policy --role-name {role.name} "
+                f"--policy-document {_quoted(_trust(lacking, document))}",
             )
-        if said == "perhaps":
+        if "perhaps" in said.values():
             return warn(
-                f"role {role.name} trusts ECS tasks under conditions",
+                f"role {role.name} trusts {_called(role.services)} under conditions",
                 "its trust policy has a Condition, whose values are not known here",
                 "see that aws:SourceArn and aws:SourceAccount in it fit this account and region",
-                f"aws iam get-role --role-name {role.name} --query Role.AssumeRolePolicyDocument",
             )
-    return ok("ECS tasks may take the role on") if found else None
+    if not found:
+        return None
+    return ok(f"{_called([each for role in found for each in role.services])} may take the role on")
 
 
 @check("role.channel", "whether the agent may connect", _SIMULATE)
@@ -231,10 +250,10 @@ async def _judged(
                 f"whether role {role.name} may {what} depends on the request",
                 evidence,
                 f"see that the conditions on {keys} hold for requests from the containers",
-                f"aws iam list-role-policies --role-name {role.name}",
             )
         cure = f"allow {names} to the task role"
-        if any(each.decision == "explicitDeny" for each in refused):
+        denied = any(each.decision == "explicitDeny" for each in refused)
+        if denied:
             cure += "; a policy denies it explicitly, so take that away first"
         elif services := await scene.services_seen():
             cure += f"; %ecs_provision {scene.place}/{services[0]['serviceName']} does so"
@@ -242,8 +261,11 @@ async def _judged(
             f"role {role.name} may not {what}",
             evidence,
             cure,
-            f"aws iam put-role-policy --role-name {role.name} --policy-name {policy} "
-            "--policy-document " + _quoted(_allowing(refused)),
+            ""
+            if denied
+            else f"aws iam put-role-policy --role-name {role.name} "
+            f"--policy-name {_policy_name(policy, wanted)} "
+            f"--policy-document {_quoted(_allowing(wanted))}",
         )
     return ok(f"the task role may {what}", listed([role.name for role in found])) if found else None
 
@@ -257,10 +279,19 @@ def _depends(verdict: Verdict) -> bool:
     return verdict.decision == "implicitDeny" and bool(verdict.missing_context)
 
 
-def _allowing(refused: Sequence[Verdict]) -> dict[str, Any]:
+def _policy_name(policy: str, wanted: Sequence[tuple[str, str]]) -> str:
+    """One name for each key, group or bucket: a policy for another one is not overwritten."""
+    resources = sorted({resource for _, resource in wanted if resource != "*"})
+    if not resources:
+        return policy
+    return f"{policy}-{hashlib.sha256(' '.join(resources).encode()).hexdigest()[:8]}"
+
+
+def _allowing(wanted: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """All of it, and not only what is refused: the policy may be there with a part of it."""
     by_resource: dict[str, list[str]] = {}
-    for each in refused:
-        by_resource.setdefault(each.question.resource, []).append(each.question.action)
+    for action, resource in wanted:
+        by_resource.setdefault(resource, []).append(action)
     statements = [
         {"Effect": "Allow", "Action": actions, "Resource": resource}
         for resource, actions in by_resource.items()
@@ -268,11 +299,20 @@ def _allowing(refused: Sequence[Verdict]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _trust() -> dict[str, Any]:
-    service = {"Service": "ecs-tasks.amazonaws.com"}
-    allow = {"Effect": "Allow", "Principal": service, "Action": "sts:AssumeRole"}
-    return {"Version": "2012-10-17", "Statement": [allow]}
+def _called(services: Sequence[str]) -> str:
+    """Services that take roles on, for people."""
+    names = {"ecs-tasks": "ECS tasks", "ec2": "EC2 instances"}
+    return " and ".join(dict.fromkeys(names[each] for each in services))
+
+
+def _trust(services: Sequence[str], before: Any = None) -> dict[str, Any]:
+    """A trust policy for services, beside what the document says by now."""
+    named = [f"{each}.amazonaws.com" for each in services]
+    principal = {"Service": named[0] if len(named) == 1 else named}
+    allow = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    kept = before if isinstance(before, dict) else {"Version": "2012-10-17"}
+    return {**kept, "Statement": [*read(before), allow]}
 
 
 def _quoted(document: dict[str, Any]) -> str:
-    return f"'{json.dumps(document, separators=(',', ':'))}'"
+    return shlex.quote(json.dumps(document, separators=(",", ":")))

@@ -151,6 +151,7 @@ def current_agent(world: World) -> Findings:
 
 
 @case("role.channel", "ok", "role-")
+@case("role.trust", "ok", "EC2 instances")
 @case("role.present", "ok", "role-")
 @case("network.route", "ok", "igw-")
 def role_of_the_instance(world: World) -> Findings:
@@ -419,6 +420,12 @@ def no_role(world: World) -> Findings:
 @case("role.trust", "fail", "does not trust")
 def role_of_lambda(world: World) -> Findings:
     return world.check("demo/" + world.family(world.role(service="lambda")))
+
+
+@case("role.trust", "fail", "does not trust ECS tasks")
+def role_of_instances_only(world: World) -> Findings:
+    """It is enough for an instance, and not for a task."""
+    return world.check("demo/" + world.family(world.role(service="ec2")))
 
 
 @case("role.trust", "fail", "there is no role")

@@ -55,6 +55,8 @@ def cured(world: World, id_: str, found: Findings, client: Client | None = None)
         ("role.channel", cases.role_without_channel),
         ("role.channel", cases.poor_role_of_the_instance),
         ("role.trust", cases.role_that_is_gone),
+        ("role.trust", cases.role_of_lambda),
+        ("role.trust", cases.role_of_instances_only),
         ("network.route", cases.no_way_out),
         ("network.public-address", cases.private_behind_gateway),
         ("network.egress", cases.closed_group),
@@ -88,6 +90,68 @@ def test_of_a_role_that_lacks_everything(world: World) -> None:
     for id_ in ("role.key", "role.log-group", "role.bucket"):
         found = cured(world, id_, found)
     assert not [each for each in found.failed if each.id.startswith("role.")]
+
+
+def test_of_a_role_whose_policy_has_a_part(world: World) -> None:
+    """The call writes the whole policy: what it has by now is not taken away for the rest."""
+    role = world.role(["logs:PutLogEvents"])
+    address = f"{cases.whole_cluster(world)['cluster']}/{world.family(role)}"
+    for id_ in ("role.channel", "role.log-group"):
+        cured(world, id_, world.check(address))
+    world.aws("iam").delete_role_policy(RoleName=role, PolicyName="p")
+    found = world.check(address)
+    for id_ in ("role.channel", "role.log-group"):
+        assert found.find(id_).status == "ok", found  # type: ignore[union-attr]
+
+
+def test_of_a_role_in_two_clusters(world: World) -> None:
+    role = world.role()
+    family = world.family(role)
+    places = []
+    for _ in range(2):
+        key = world.aws("kms").create_key()["KeyMetadata"]["Arn"]
+        places.append(f"{world.cluster(kmsKeyId=key)}/{family}")
+    for each in places:
+        cured(world, "role.key", world.check(each))
+    assert world.check(places[0]).find("role.key").status == "ok"  # type: ignore[union-attr]
+
+
+def test_of_a_trust_policy_keeps_the_rest(world: World) -> None:
+    role = world.role(service="lambda")
+    cured(world, "role.trust", world.check("demo/" + world.family(role)))
+    trust = world.aws("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    services = [each["Principal"]["Service"] for each in trust["Statement"]]
+    assert services == ["lambda.amazonaws.com", "ecs-tasks.amazonaws.com"]
+
+
+def test_of_public_addresses_keeps_the_rest(world: World) -> None:
+    vpc = world.vpc()
+    vpc.gateway()
+    second = vpc.ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.7.2.0/24")["Subnet"]["SubnetId"]
+    network = world.network(vpc.subnet, vpc.group, False)
+    network["awsvpcConfiguration"]["subnets"].append(second)
+    address = world.service("demo", networkConfiguration=network)
+    cured(world, "network.public-address", world.check(address))
+    api, name = world.aws("ecs"), address.partition("/")[2]
+    (service,) = api.describe_services(cluster="demo", services=[name])["services"]
+    now = service["networkConfiguration"]["awsvpcConfiguration"]
+    assert set(now["subnets"]) == {vpc.subnet, second}
+    assert now["securityGroups"] == [vpc.group]
+    assert now["assignPublicIp"] == "ENABLED"
+
+
+@pytest.mark.parametrize(
+    ("id_", "make"),
+    [
+        ("role.present", cases.no_role),
+        ("role.channel", cases.role_under_condition),
+        ("network.acl", cases.closed_acl),
+    ],
+)
+def test_of_what_people_decide(world: World, id_: str, make: Callable[[World], Findings]) -> None:
+    finding = make(world).find(id_)
+    assert finding is not None
+    assert (finding.ok, finding.call) == (False, "")
 
 
 @pytest.mark.parametrize(
