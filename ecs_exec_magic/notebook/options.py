@@ -31,6 +31,7 @@ __all__ = [
     "Option",
     "Parsed",
     "Word",
+    "key_values",
     "positive_count",
     "positive_seconds",
     "read_word",
@@ -207,6 +208,21 @@ def _not_empty(text: str) -> str:
 
 
 HELP = Option(("--help", "-h"), "help", "show this text")
+
+
+def key_values(text: str) -> dict[str, str]:
+    """Read ``KEY=VALUE,KEY=VALUE``; AWS allows no comma in either.
+
+    Raises:
+        ValueError: a key or the sign behind it is missing.
+    """
+    tags = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise ValueError(f"{pair!r} is not KEY=VALUE")
+        tags[key] = value
+    return tags
 
 
 def tags_of(text: str) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ import shlex
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from .options import ACCOUNT, Command, Option
+from .options import ACCOUNT, Command, Option, key_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,17 +59,6 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _group(text: str) -> str:
     return "" if text.lower() == _NONE else text
-
-
-def _tags(text: str) -> dict[str, str]:
-    """Read ``KEY=VALUE,KEY=VALUE``; AWS allows no comma in either."""
-    tags = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise ValueError(f"{pair!r} is not KEY=VALUE")
-        tags[key] = value
-    return tags
 
 
 def _export(text: str) -> str:
@@ -122,7 +111,7 @@ _OF_PLAN = (
     _option("kms_key", "of the data channel: `new`, or one that there is", "new|ID"),
     _option("execution_role", "one that there is; default: it is made", "NAME"),
     _option("task_role", "one that there is; default: it is made", "NAME"),
-    _option("tags", "on everything that is made", "KEY=VALUE,…", _tags),
+    _option("tags", "on everything that is made", "KEY=VALUE,…", key_values),
 )
 EXPORTS = {"cloudformation": "yaml", "terraform": "terraform"}
 """What a plan can be written down for, and the language of that."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 
-from .options import ACCOUNT, Command, Option
+from .options import ACCOUNT, Command, Option, key_values
 from .workspace import EcsMagics
 
 if TYPE_CHECKING:
@@ -24,23 +24,12 @@ __all__ = ["EcsPolicy"]
 _KINDS = ("operator", "task-role", "deny-start-session")
 
 
-def _tags(text: str) -> dict[str, str]:
-    """Read ``KEY=VALUE,KEY=VALUE``; AWS allows no comma in either."""
-    tags = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise ValueError(f"{pair!r} is not KEY=VALUE")
-        tags[key] = value
-    return tags
-
-
 POLICY_LINE = Command(
     "%ecs_policy",
     "operator|task-role|deny-start-session [CLUSTER[/SERVICE]]",
     "Write the least policy for a cluster as it is set now, or say what somebody can do there.",
     (
-        Option(("--tag",), "tag", "only into tasks with this tag", "KEY=VALUE,…", _tags),
+        Option(("--tag",), "tag", "only into tasks with this tag", "KEY=VALUE,…", key_values),
         Option(("--container",), "container", "only into this container", "NAME"),
         Option(
             ("--simulate",),
