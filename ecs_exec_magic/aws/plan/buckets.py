@@ -55,9 +55,10 @@ async def delete_bucket(site: Site, name: str, say: Say, *, empty: bool) -> None
     """Delete a bucket.
 
     Args:
-        empty: with all objects in all their versions; else S3 refuses one that has any.
+        empty: with all objects in all their versions; else S3 refuses one that has any. Objects of
+            a bucket without our tag stay in any case: whoever put them there may be its owner.
     """
-    if empty:
+    if empty and site.owns(await bucket_tags(site.api, name)):
         await _empty(site, name, say)
     await site.api.call("s3", "delete_bucket", Bucket=name)
 
