@@ -65,6 +65,7 @@ class Shell:
         self._start_limit = start_limit
         self._begin: Begin | None = None
         self._streams: dict[str, Stream] = {}
+        self._coming: dict[str, Stream] = {}  # of those that are done, for the next command
         self._proofs: dict[str, bool] = {}
         self._words: dict[str, list[str] | None] = {}
         self._held = dict.fromkeys(_NAMES, b"")
@@ -269,8 +270,12 @@ class Shell:
         assert self._begin is not None
         if self._streams and not self._words:
             return  # they have what came between two commands
-        self._streams = {name: Stream(self._begin.mark, self._begin.checksum) for name in _NAMES}
-        self._proofs, self._words = {}, {}
+        self._streams = {name: self._coming.get(name) or self._new_stream() for name in _NAMES}
+        self._coming, self._proofs, self._words = {}, {}, {}
+
+    def _new_stream(self) -> Stream:
+        assert self._begin is not None
+        return Stream(self._begin.mark, self._begin.checksum)
 
     def _judge(self, outcome: Outcome) -> None:
         words = self._words.get("o")
@@ -283,9 +288,9 @@ class Shell:
         if words[1] != "c":
             self.exit_code = outcome.exit_code
             self.finish(f"it has ended with exit code {outcome.exit_code}")
-        behind = {name: self._streams[name].behind for name in _NAMES}
+        for name in _NAMES:  # what stands behind the marks came before what is held already
+            self._held[name] = self._streams[name].behind + self._held[name]
         self._next_streams()
-        self._held = behind
         if not outcome.exact:
             self.finish("output was damaged on its way")
             raise _not_proved(self._damage or "checksums differ")
@@ -327,15 +332,20 @@ class Shell:
             case Begin():
                 self._begin = record
                 self._next_streams()
+            case StreamData(stream, data) if stream in self._proofs:
+                # A child prints while the other stream is not done yet: the far end counts this
+                # to what comes next.
+                self._held[stream] += self._coming[stream].feed(data)
             case StreamData(stream, data) if stream in self._streams:
                 output = self._streams[stream].feed(data)
                 if self._outcome is None:
                     self._held[stream] += output
                 else:
                     self._emit(stream, output)
-            case Proof(stream) if stream in self._streams:
+            case Proof(stream) if stream in self._streams and stream not in self._proofs:
                 self._proofs[stream] = self._streams[stream].proves(record)
                 self._words[stream] = self._streams[stream].words
+                self._coming[stream] = self._new_stream()
             case Noise(data):
                 if self._outcome is not None and len(self._outcome.noise) < _NOISE_LIMIT:
                     self._outcome.noise += data[: _NOISE_LIMIT - len(self._outcome.noise)]
