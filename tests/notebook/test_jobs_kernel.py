@@ -182,7 +182,7 @@ def test_following_a_job(kernel: Kernel) -> None:
         ("%ecs_jobs 1 --all", "numbers or --all, not both"),
         ("%ecs_exec --yes ls", "--yes goes with --all"),
         ("%ecs_exec --max-parallel 0 --all ls", "'0' is not a whole number from 1 up"),
-        ("%ecs_exec --keep ls", "unknown option --keep"),
+        ("%ecs_exec --hold ls", "unknown option --hold"),
         ("%ecs_exec --expand echo {{nobody}}", "there is no variable 'nobody'"),
     ],
 )
