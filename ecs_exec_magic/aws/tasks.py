@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .api import AwsApi
 
 __all__ = [
+    "INJECTED",
     "ContainerInfo",
     "PortBinding",
     "TaskInfo",
@@ -31,8 +32,9 @@ __all__ = [
 
 _BATCH = 100  # what DescribeTasks and DescribeNetworkInterfaces take at once
 
-# Containers that AWS itself puts into tasks; nobody means them without naming them.
-_INJECTED = ("ecs-service-connect-", "aws-guardduty-agent")
+INJECTED = ("ecs-service-connect-", "aws-guardduty-agent")
+"""How the names of containers begin that AWS itself puts into tasks; nobody means them without
+naming them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class ContainerInfo:
     @property
     def injected(self) -> bool:
         """Whether AWS put it into the task."""
-        return self.name.startswith(_INJECTED)
+        return self.name.startswith(INJECTED)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -15,6 +15,7 @@ from ..absence import cluster_missing
 from ..listing import list_tasks
 from ..simulation import principal_of, simulate
 from ..targets import check_region
+from ..tasks import INJECTED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -36,7 +37,6 @@ MOST_TASKS = 100
 """Tasks that are looked at; of more than these AWS chooses."""
 
 _SHOWN = 5
-_INJECTED = ("ecs-service-connect-", "aws-guardduty-agent")
 _NO_CONTAINER = "NoSuchContainer"  # a code of our own
 _NOT_THERE = ("ClientException", "InvalidParameterException")
 
@@ -325,7 +325,7 @@ class Scene:
 
     def is_meant(self, container: str) -> bool:
         """Whether a container is one of those that the address means."""
-        return container == self.wanted if self.wanted else not container.startswith(_INJECTED)
+        return container == self.wanted if self.wanted else not container.startswith(INJECTED)
 
     # -- the cluster -----------------------------------------------------------------------------
 

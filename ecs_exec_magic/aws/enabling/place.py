@@ -18,6 +18,7 @@ from ..plan.names import OWN_TAGS, Names
 from ..plan.options import PlanOptions
 from ..plan.part import Pause, Site, tags_of
 from ..targets import find
+from ..tasks import INJECTED
 from .memory import mark
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ __all__ = ["FOR", "Place", "short"]
 
 FOR = f"{OWN_TAGS}exec-for"
 """On a role and a task definition: the service that they were made for."""
-
-_INJECTED = ("ecs-service-connect-", "aws-guardduty-agent")
 
 
 def short(arn: str) -> str:
@@ -115,7 +114,7 @@ class Place(Site):
     def containers(self) -> list[str]:
         """Of the task definition, essential ones first; without those that AWS puts in."""
         found = self.definition.get("containerDefinitions") or ()
-        kept = [each for each in found if not each["name"].startswith(_INJECTED)]
+        kept = [each for each in found if not each["name"].startswith(INJECTED)]
         kept.sort(key=lambda each: not each.get("essential", True))
         return [str(each["name"]) for each in kept]
 
