@@ -152,6 +152,7 @@ class CommandResult:
         raise CommandFailed(
             f"{self._short_command()} ended with exit code {self.exit_code}{how}{where}",
             cause=_EXIT_CAUSES.get(self.exit_code, ""),
+            cure=_UNQUOTED if self.exit_code == 127 and _is_one_word(self.command) else "",
             result=self,
         )
 
@@ -263,6 +264,19 @@ _EXIT_CAUSES = {
     127: "the program is not in the container's image, or not on its PATH",
     137: "the command was killed: by the out-of-memory killer, a stop of the task, or somebody",
 }
+
+_UNQUOTED = (
+    "all of it was taken for the name of one program; write it without quotes around the whole"
+)
+
+
+def _is_one_word(command: str | list[str]) -> bool:
+    """Whether a command is a single quoted word with blanks in it, as `'ls -l; df'`."""
+    try:
+        words = shlex.split(command) if isinstance(command, str) else command
+    except ValueError:
+        return False
+    return len(words) == 1 and len(words[0].split()) > 1
 
 
 def _split_lines(text: str) -> list[str]:

@@ -71,6 +71,20 @@ def test_unknown_exit_code_says_why() -> None:
     assert caught.value.cause == "the session was lost"
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("'ls -l; df'", True), ('"ls -l"', True), (["ls -l"], True), ("ls -l; df", False),
+     ("lss", False), (["lss", "-l"], False), ("echo 'open", False), ("", False)],
+)  # fmt: skip
+def test_a_whole_line_in_quotes_is_told_of(command: str | list[str], told: bool) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        said(code=127, command=command).check()
+    assert ("without quotes" in caught.value.cure) is told
+    with pytest.raises(CommandFailed) as caught:
+        said(code=1, command=command).check()
+    assert not caught.value.cure
+
+
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_bytes_are_exact_and_travel(out: bytes, err: bytes) -> None:
     result = said(out, err, started_at=datetime.now(timezone.utc), target=REF, exact=True)
