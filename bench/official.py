@@ -115,10 +115,11 @@ class Official:
 
         def read() -> None:
             assert running.stdout is not None
-            for line in running.stdout:
-                said.append(line)
-                if b"Waiting for connections" in line:
-                    open_now.set()
+            with running.stdout:
+                for line in running.stdout:
+                    said.append(line)
+                    if b"Waiting for connections" in line:
+                        open_now.set()
             open_now.set()
 
         reading = threading.Thread(target=read, daemon=True)

@@ -1,14 +1,16 @@
 """How much a forwarded port carries: ``python -m bench.ports`` from the project's root.
 
-A server of this machine behind the practice cluster, with the agent's pace left out and kept: what
-the real agent can give is the second, for it pauses between any two kilobytes that it sends. Beside
-each figure stands that of the official way in the same run, where its tools are on PATH.
+A server of this machine behind the practice cluster, each in a process of its own, with the agent's
+pace left out and kept: what the real agent can give is the second, for it pauses between any two
+kilobytes that it sends. Beside each figure stands that of the official way in the same run, where
+its tools are on PATH.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import multiprocessing
 import socket
 import statistics
 import sys
@@ -17,11 +19,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import boto3
-
-import ecs_exec_magic as ecs
-from ecs_exec_magic import sandbox
-
+from .apart import practice
 from .official import ABSENT, official
 
 if TYPE_CHECKING:
@@ -57,23 +55,23 @@ def _serve(connection: socket.socket) -> None:
                 connection.sendall(data)
 
 
+def _answer(listener: socket.socket) -> None:
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=_serve, args=(connection,), daemon=True).start()
+
+
 @contextlib.contextmanager
 def service() -> Iterator[int]:
     """A server; gives its port."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=200)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                threading.Thread(target=_serve, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listener:
+        child = multiprocessing.get_context("spawn").Process(target=_answer, args=(listener,))
+        child.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            child.terminate()
+            child.join()
 
 
 def exactly(connection: socket.socket, count: int) -> None:
@@ -168,14 +166,12 @@ def measure(target: Target, pace: str, size: int, tools: Official | None) -> Non
 
 def main() -> None:
     """Measure at both paces."""
-    session = boto3.Session("AKIABENCH", "secret", region_name="us-east-1")
     for pace, size in (("fast", 32 * MEBIBYTE), ("real", 2 * MEBIBYTE)):
-        with sandbox.start(pace=pace) as practice:
-            client = ecs.connect(endpoint_url=practice.url, session=session)
-            tools = official(practice.environment)
+        with practice(pace) as cluster:
+            tools = official(cluster.environment)
             if tools is None and pace == "fast":
                 say(ABSENT)
-            measure(client.target("demo/worker"), pace, size, tools)
+            measure(cluster.client().target("demo/worker"), pace, size, tools)
 
 
 if __name__ == "__main__":
