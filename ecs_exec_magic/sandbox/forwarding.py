@@ -71,7 +71,7 @@ class _Forwarder:
                 await single.connect()
                 self._chosen = single
         except (OSError, StartError) as error:
-            return banner(f"Unable to connect to specified port: {error}")
+            return banner(f"Unable to connect to specified port: {dial.words(error)}")
         except ValueError as error:
             return banner(str(error))
         work = asyncio.ensure_future(self._chosen.run())
@@ -119,14 +119,29 @@ class _Dial:
         self._agent = agent
         self._host = properties.get("host", "")
         self._port = int(properties.get("portNumber") or 0)
+        self._one_by_one = asyncio.Lock()
 
     def check(self) -> None:
         """Refuse what the agent forbids. Raises ValueError with its words."""
         if self._host in FORBIDDEN:
             raise ValueError(f"Forwarding to IP address {self._host} is forbidden.")
 
+    def words(self, error: Exception) -> str:
+        """A failure in the words of the agent's own language."""
+        if "refused" in str(error).lower():
+            where = f"{self._host or '127.0.0.1'}:{self._port}"
+            return f"dial tcp {where}: connect: connection refused"
+        return str(error)
+
     async def __call__(self) -> socket.socket:
-        """Return a connection; raises OSError or StartError."""
+        """Return a connection; raises OSError or StartError.
+
+        The agent takes the next stream only when this one is connected or refused.
+        """
+        async with self._one_by_one:
+            return await self._dialed()
+
+    async def _dialed(self) -> socket.socket:
         if self._host in ("", "localhost", "127.0.0.1", "::1"):
             return await self._agent.container.connect(self._port)
         address = "127.0.0.1"
