@@ -19,7 +19,7 @@ from traitlets.config import Config
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Cell", "Kernel", "own_sockets", "practising"]
+__all__ = ["Cell", "Kernel", "Subshell", "own_sockets", "practising"]
 
 
 @dataclass
@@ -193,3 +193,36 @@ class Kernel:
         if message["msg_type"] in ("execute_reply", "complete_reply"):
             cell.reply = message["content"]
             cell.status = cell.reply["status"]
+
+
+class Subshell:
+    """A second line of execution in a kernel, which ipykernel 7 has and ipykernel 6 has not."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._client: Any = kernel._client
+        session = self._client.session
+        self._client.control_channel.send(session.msg("create_subshell_request"))
+        self._id = self._client.get_control_msg(timeout=20)["content"]["subshell_id"]
+
+    @staticmethod
+    def possible(kernel: Kernel) -> bool:
+        client: Any = kernel._client
+        about = client.kernel_info(reply=True, timeout=20)["content"]
+        return "kernel subshells" in about.get("supported_features", ())
+
+    def send(self, source: str) -> Cell:
+        # Without history, of which IPython 8 keeps only one line of execution.
+        content = {"code": source, "silent": False, "store_history": False, "allow_stdin": False}
+        message = self._client.session.msg("execute_request", content)
+        message["header"]["subshell_id"] = self._id
+        cell = Cell(source)
+        self._kernel._cells[message["header"]["msg_id"]] = cell
+        self._client.shell_channel.send(message)
+        return cell
+
+    def tell(self, comm: str, data: dict[str, Any]) -> None:
+        """Send what a page says of a widget."""
+        message = self._client.session.msg("comm_msg", {"comm_id": comm, "data": data})
+        message["header"]["subshell_id"] = self._id
+        self._client.shell_channel.send(message)

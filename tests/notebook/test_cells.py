@@ -19,7 +19,7 @@ import ecs_exec_magic
 from ecs_exec_magic import sandbox
 
 from ..runtimes import WITHOUT_ENGINE
-from .kernels import Cell, Kernel
+from .kernels import Kernel, Subshell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,33 +30,6 @@ pytestmark = pytest.mark.kernel
 BRIDGES = ("thread", "nest")
 PLAIN = ""
 AWAITING = "import asyncio\nawait asyncio.sleep(0)\n"
-
-
-class Subshell:
-    """A second line of execution in a kernel, which ipykernel 7 has and ipykernel 6 has not."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self._client: Any = kernel._client
-        session = self._client.session
-        self._client.control_channel.send(session.msg("create_subshell_request"))
-        self._id = self._client.get_control_msg(timeout=20)["content"]["subshell_id"]
-
-    @staticmethod
-    def possible(kernel: Kernel) -> bool:
-        client: Any = kernel._client
-        about = client.kernel_info(reply=True, timeout=20)["content"]
-        return "kernel subshells" in about.get("supported_features", ())
-
-    def send(self, source: str) -> Cell:
-        # Without history, of which IPython 8 keeps only one line of execution.
-        content = {"code": source, "silent": False, "store_history": False, "allow_stdin": False}
-        message = self._client.session.msg("execute_request", content)
-        message["header"]["subshell_id"] = self._id
-        cell = Cell(source)
-        self._kernel._cells[message["header"]["msg_id"]] = cell
-        self._client.shell_channel.send(message)
-        return cell
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +151,33 @@ def test_two_cells_at_once_keep_their_output_apart(kernel: Kernel) -> None:
             assert cell.stderr == cell.stdout
             assert len(cell.results) == 1
         assert kernel.value("a.stdout[:4], b.stdout[:4]") == r"('a 1\n', 'b 1\n')"
+
+
+def test_a_click_comes_behind_its_text_and_waits_for_no_cell(kernel: Kernel) -> None:
+    if not Subshell.possible(kernel):
+        pytest.skip(f"ipykernel {version('ipykernel')} runs one cell after the other")
+    kernel.good("from ecs_exec_magic.notebook.widgets import RunPanel\n%ecs_target demo/worker")
+    kernel.good("panel = RunPanel()")
+    field, button = (
+        kernel.value(f"panel.{name}.comm.comm_id").strip("'") for name in ("_field", "_button")
+    )
+    subshell = Subshell(kernel)
+    # What the page was last told of the button, it was told from there.
+    told = subshell.send("panel._button.tooltip = 'told'")
+    kernel.wait(lambda: told.done)
+    for word in ("first", "second"):
+        busy = kernel.send(
+            "import time\nprint('begun')\nend = time.monotonic() + 20\n"
+            f"while f'{{panel.result}}' != '{word}' and time.monotonic() < end: time.sleep(0.05)\n"
+            "print(panel.result)"
+        )
+        kernel.wait(lambda: "begun" in busy.stdout)  # noqa: B023 - called at once
+        state = {"value": f"printf {word}"}
+        subshell.tell(field, {"method": "update", "state": state, "buffer_paths": []})
+        subshell.tell(button, {"method": "custom", "content": {"event": "click"}})
+        kernel.wait(lambda: busy.done)  # noqa: B023 - called at once
+        assert busy.stdout == f"begun\n{word}\n"
+    kernel.good("panel.wait(10)\npanel.close()")
 
 
 # -- interrupts beyond commands ------------------------------------------------------------------

@@ -166,7 +166,7 @@ class Lab:
         return self._listening(self._server, runtime)
 
     def _listening(self, server: subprocess.Popen[bytes], runtime: Path) -> str:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while time.monotonic() < end:
             if server.poll() is not None:
                 break

@@ -3,8 +3,9 @@
 Knows in which order a front end tells of the two. Never knows what the text is for.
 
 ipywidgets sends a field's text at most once at a time and keeps what is typed meanwhile until the
-kernel has answered; the message of the Enter key does not wait for that. So the key may come first,
-and the text that the kernel has may be without its end: `rm -rf /tmp/x` may still be `rm -rf /t`.
+kernel has answered; the message of the Enter key, or of a button, does not wait for that. So the
+key may come first, and the text that the kernel has may be without its end, or the one of before:
+`rm -rf /tmp/x` may still be `rm -rf /t`.
 """
 
 from __future__ import annotations
@@ -41,8 +42,11 @@ class Enter:
         field.observe(lambda _: self._fire(), "value")
 
     def _message(self, _: Any, content: Mapping[str, Any], buffers: Any) -> None:
-        if content.get("event") != "submit":
-            return
+        if content.get("event") == "submit":
+            self.press()
+
+    def press(self) -> None:
+        """Do as if Enter was pressed: for a button beside the field."""
         timer = threading.Timer(WAIT, self._fire)
         timer.daemon = True
         with self._lock:

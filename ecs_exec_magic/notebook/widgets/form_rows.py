@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from .parts import put, said
+from .parts import in_order, put, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -128,6 +128,7 @@ class Field(ipywidgets.VBox):
     def _take(self, made: Any) -> None:
         self._control = made
         self.children = (made, self._line)
+        in_order(made)
         made.observe(lambda _: self._changed(), "value")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...errors import EcsExecError
     from ..workspace import Workspace
 
-__all__ = ["Panel", "copy_line", "failure", "put", "said", "workspace_here"]
+__all__ = ["Panel", "copy_line", "failure", "in_order", "put", "said", "workspace_here"]
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -62,6 +62,7 @@ class Panel(ipywidgets.VBox):
     def __init__(self, children: Sequence[Any], **more: Any) -> None:
         super().__init__([_style(), *children], **more)
         self.add_class("ecs-panel")
+        in_order(self)
 
     def text(self) -> str:
         """What it shows, as text."""
@@ -70,6 +71,24 @@ class Panel(ipywidgets.VBox):
     def _ipython_display_(self, **_: Any) -> None:
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         _publish({"text/plain": self.text(), VIEW: view})
+
+
+def in_order(widget: Any) -> None:
+    """Have what the page sends of a widget, and of all in it, handled in the order of sending.
+
+    Since ipykernel 7.4 a widget's messages go to the thread that has last told the page of that
+    widget (``ipykernel.comm.comm.BaseComm._reply_subshell_for``): a field's text waits for the cell
+    that runs, while the click on the button beside it is handled in a subshell, without the text.
+    Here all go where the page has sent them: they keep their order, and wait for no cell.
+    """
+    if widget.comm is not None:
+        widget.comm._reply_subshell_for = _as_sent
+    for child in getattr(widget, "children", ()):
+        in_order(child)
+
+
+def _as_sent(data: object, subshell: str | None) -> str | None:
+    return subshell
 
 
 def said(text: str, tone: str = "plain", *, small: bool = False) -> str:

@@ -90,7 +90,7 @@ class RunPanel(Panel):
         self._memory = Worker("ecs-exec-panel-memory")
         self._known: tuple[str, ...] = ()  # commands to offer, the newest first
         self._button.on_click(self._clicked)
-        Enter(self._field, self.run)
+        self._enter = Enter(self._field, self.run)
         self._space.settings.observe(self._target_changed, "target")
         self._space.keep(self)
         self._show_button()
@@ -148,7 +148,7 @@ class RunPanel(Panel):
         if self._busy:
             self.stop()
         else:
-            self.run(self._field.value)
+            self._enter.press()
 
     def _target_changed(self, _: Any) -> None:
         self._show_button()

@@ -29,7 +29,7 @@ from ...views import short_address
 from ..keeping import Kept
 from ..runs import Order
 from .feed import Feed
-from .parts import VIEW, workspace_here
+from .parts import VIEW, in_order, workspace_here
 from .session import Place, Session
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class Terminal(anywidget.AnyWidget):
         }
         super().__init__(rows=rows, status=dict(self._status))
         self.on_msg(self._received)
+        in_order(self)
         if workspace is not None:
             workspace.keep(self)
 

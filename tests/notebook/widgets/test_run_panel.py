@@ -107,8 +107,8 @@ def test_output_is_shown_while_it_comes_and_stop_ends_the_command(panel: RunPane
     assert "second" not in panel._output.value
     panel._field.value = "echo third"
     panel._button.click()
+    until(lambda: panel.result.stdout == "third\n")
     assert panel.wait(30)
-    assert panel.result.stdout == "third\n"
 
 
 def test_stop_before_it_has_begun(panel: RunPanel, cluster: Sandbox) -> None:
@@ -152,8 +152,18 @@ def test_what_goes_wrong_is_said_in_place(panel: RunPanel, space: Workspace) -> 
 def test_an_empty_field_runs_nothing(panel: RunPanel) -> None:
     panel.run("   ")
     panel._button.click()
+    until(lambda: panel._enter._pressed is None)
     assert panel.wait(0)
     assert panel._outcome.value == ""
+
+
+def test_a_click_takes_the_text_that_comes_behind_it(panel: RunPanel) -> None:
+    panel._field.value = "echo the one of before"
+    panel._button.click()
+    panel._field.value = "echo what was typed"
+    until(lambda: panel.result is not None)
+    assert panel.wait(30)
+    assert panel.result.stdout == "what was typed\n"
 
 
 def test_secrets_are_masked_and_not_offered_again(panel: RunPanel) -> None:
