@@ -42,6 +42,11 @@ FORBIDDEN = frozenset(
 )
 _CHUNK = 32_768
 
+KEEP_ALIVE = 10.0
+"""Seconds between two signs of life, where either end is old."""
+
+_DEAD_AFTER = 3  # of these intervals
+
 
 def forwarder(agent: Agent) -> Plugin:
     """What serves a port session: by one connection or by many, as the client's version says."""
@@ -170,8 +175,34 @@ class _Multiplexed:
         self._arrived: dict[int, asyncio.Queue[bytes]] = {}
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
+        self._heard = False
 
     async def run(self) -> None:
+        """Carry the streams, until nothing is heard where signs of life are expected."""
+        works = [asyncio.ensure_future(self._send())]
+        if self._agent.keeps_alive:
+            works.append(asyncio.ensure_future(self._keep_alive()))
+        try:
+            done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+            for work in done:
+                work.result()
+        finally:
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
+
+    async def _keep_alive(self) -> None:
+        """Give signs of life; return when three intervals have brought none."""
+        while True:
+            for _ in range(_DEAD_AFTER):
+                await asyncio.sleep(KEEP_ALIVE)
+                self._mux.nop()
+                self._changed.set()
+            if not (self._heard or self._mux.full):
+                return
+            self._heard = False
+
+    async def _send(self) -> None:
         """Send what the streams have to say, in payloads of at most 1024 bytes."""
         while True:
             self._changed.clear()
@@ -191,6 +222,7 @@ class _Multiplexed:
 
     async def take(self, payload: bytes) -> None:
         """Bytes of the smux connection; waits while too much of them is not taken."""
+        self._heard = True
         try:
             events = self._mux.receive(payload)
         except ProtocolError:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ecs_exec_magic.aws.slots import slots
+from ecs_exec_magic.channel.smux import Mux
 from ecs_exec_magic.client import Client, Forward, Target
 from ecs_exec_magic.errors import (
     InvalidRequest,
@@ -529,6 +530,32 @@ def test_the_practice_agent_dials_one_after_the_other(
     ):
         assert list(threads.map(lambda _: ask(forward, b"x"), range(5))) == [b"x"] * 5
     assert most == [1]
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_an_agent_that_wants_signs_of_life_gets_them(
+    cluster: Sandbox, target: Target, service: Any, monkeypatch: pytest.MonkeyPatch, said: bool
+) -> None:
+    cluster.faults.agent_version = "3.1.1511.0"
+    monkeypatch.setattr(agent_side, "KEEP_ALIVE", 0.5)
+    monkeypatch.setattr(port_session, "NOP_INTERVAL", 0.1 if said else 600.0)
+    signs = [0]
+
+    class Counting(Mux):
+        def nop(self) -> None:
+            signs[0] += 1
+            super().nop()
+
+    monkeypatch.setattr(agent_side, "Mux", Counting)
+    with held(target.forward(service(echo).port, "x.internal")) as forward:
+        first = forward.session_id
+        if said:
+            wait_until(lambda: signs[0] >= 8, 60)  # more than twice the agent's patience
+            assert forward.session_id == first
+        else:
+            wait_until(lambda: not forward.session_id, 30)
+        assert ask(forward, b"x") == b"x"
+        assert forward.restarts == (not said)
 
 
 def test_a_stopped_task_ends_it(
