@@ -1,8 +1,9 @@
 """What a command costs on top of its agent: ``python -m bench.command`` from the project's root.
 
-Against the practice cluster at its real pace, with a warm boto3 client: the agent sleeps one second
-before it sends anything, so what a command takes beyond that second is the API call, the wrapper's
-start, and this client.
+Against the practice cluster at its real pace, in a process of its own, with a warm boto3 client:
+the agent sleeps one second before it sends anything, so what a command takes beyond that second is
+the API call, the wrapper's start, and this client. The official way stands beside it where its
+tools are on PATH: they are started anew for each command.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
-import ecs_exec_magic as ecs
-from ecs_exec_magic import sandbox
+from .apart import practice
+from .official import ABSENT, official
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ecs_exec_magic.results import CommandResult
 
 AGENT_DELAY = 1.0
 MEBIBYTE = 1 << 20
@@ -39,9 +40,8 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Measure, and print a table."""
-    session = boto3.Session("AKIABENCH", "secret", region_name="us-east-1")
-    with sandbox.start(pace="real") as practice:
-        target = ecs.connect(endpoint_url=practice.url, session=session).target("demo/worker")
+    with practice("real") as cluster:
+        target = cluster.client().target("demo/worker")
         target.run("true")  # starts the container and the boto3 clients
         seconds = []
         for _ in range(10):
@@ -69,7 +69,7 @@ def main() -> None:
         for method in ("execute-command", "start-session"):
             for name in ("text", "blob"):
 
-                def fetch(name: str = name, method: Any = method) -> ecs.CommandResult:
+                def fetch(name: str = name, method: Any = method) -> CommandResult:
                     return target.run(f"cat /tmp/{name}", method=method)
 
                 took, result = timed(fetch)
@@ -80,6 +80,24 @@ def main() -> None:
         took, result = timed(lambda: target.run("sha256sum", stdin=bytes(4 * MEBIBYTE)))
         assert result.ok
         say(f"input, execute-command            {4 / took:6.2f} MiB/s")
+        tools = official(cluster.environment)
+        if tools is None:
+            say(ABSENT)
+            return
+        whole = []
+        for _ in range(5):
+            took, printed = tools.execute(target, "echo x")
+            assert b"\nx\r\n" in printed
+            whole.append(1000 * took)
+        ours = statistics.median(over) + 1000 * AGENT_DELAY
+        say(
+            f"cold command, whole: {ours:.0f} ms (official: {statistics.median(whole):.0f} "
+            f"[{min(whole):.0f}..{max(whole):.0f}], n={len(whole)})"
+        )
+        took, printed = tools.execute(target, "cat /tmp/text")
+        size = len(printed.replace(b"\r\n", b"\n")) / MEBIBYTE
+        rate = rates["execute-command text"]
+        say(f"output, text: {rate:.2f} MiB/s (official: {size / took:.2f}, without proof of it)")
 
 
 if __name__ == "__main__":

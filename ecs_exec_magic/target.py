@@ -271,6 +271,24 @@ class Target(ContainerRef):
         request = ForwardRequest(port, host or "", local_port, bind)
         return Forward.open(self._connected()._api, self.ref, request, on_notice)
 
+    async def forward_async(
+        self,
+        port: int,
+        host: str | None = None,
+        local_port: int = 0,
+        *,
+        bind: str = LOOPBACK,
+        on_notice: Callable[[str], object] | None = None,
+    ) -> Forward:
+        """:meth:`forward`, awaitable; cancelling it gives up.
+
+        It is served by the package's own thread, whatever the caller's loop does meanwhile.
+        ``on_notice`` is called on the caller's loop.
+        """
+        request = ForwardRequest(port, host or "", local_port, bind)
+        told = _on_loop(asyncio.get_running_loop(), on_notice)
+        return await Forward.open_async(self._connected()._api, self.ref, request, told)
+
     def start(
         self,
         command: str | Sequence[str | bytes],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .api import AwsApi
     from .tasks import TaskInfo
 
-__all__ = ["cluster_missing", "no_running_task", "unknown_name"]
+__all__ = ["cluster_missing", "no_running_task", "unknown_name", "what_takes_commands"]
 
 _T = TypeVar("_T")
 _SHOWN = 10
@@ -97,24 +97,39 @@ async def no_running_task(
         return await unknown_name(api, cluster, query)
     service = None if query.kind == "family" else await _or_none(_service(api, cluster, name))
     filters = {"service": name} if service else {"family": name}
-    stopped = await _or_none(_last_stopped(api, cluster, filters))
-    ended = ""
-    if stopped is not None:
-        ended = f"its last task stopped: {stopped.stopped_reason or 'AWS gives no reason'}"
+    stopped = await _or_none(_stopped(api, cluster, filters)) or []
+    ended, stopping = _how_they_ended(stopped)
+    if service is None and not stopped:
+        return await unknown_name(api, cluster, query)
+    there = await what_takes_commands(api, cluster)
     if service is None:
-        if stopped is None:
-            return await unknown_name(api, cluster, query)
         return TargetNotFound(
             f"no task of family {name!r} runs in {cluster} ({api.region})",
-            cause=ended,
+            cause="; ".join(part for part in (ended, there) if part),
             cure="start one with: aws ecs run-task --enable-execute-command ...",
         )
     why, cure = _why_no_task(service, cluster, name)
+    if stopping and service.get("desiredCount") and service.get("status", "ACTIVE") == "ACTIVE":
+        cure = "wait until the service has started others"
     return TargetNotFound(
         f"service {cluster}/{name} has no running task",
-        cause="; ".join(part for part in (why, ended) if part),
+        cause="; ".join(part for part in (why, ended, there) if part),
         cure=cure,
     )
+
+
+async def what_takes_commands(api: AwsApi, cluster: str) -> str:
+    """What else there is in a cluster, in a few words; nothing where that cannot be looked up."""
+    tasks = await _or_none(_some_tasks(api, cluster))
+    if tasks is None:
+        return ""
+    names = {
+        f"{task.service or task.family}:{container.name}"
+        for task in tasks
+        for container in task.containers
+        if task.running and not container.injected and task.refusal(container) is None
+    }
+    return f"what takes commands in {cluster}: {_listed(sorted(names), 'nothing')}"
 
 
 def _why_no_task(service: dict[str, Any], cluster: str, name: str) -> tuple[str, str]:
@@ -155,10 +170,24 @@ async def _service(api: AwsApi, cluster: str, name: str) -> dict[str, Any] | Non
     return services[0] if services else None
 
 
-async def _last_stopped(api: AwsApi, cluster: str, filters: dict[str, str]) -> TaskInfo | None:
+async def _stopped(api: AwsApi, cluster: str, filters: dict[str, str]) -> list[TaskInfo]:
+    """Those that have stopped and those that are about to, the newest first."""
     arns = await list_task_arns(api, cluster, status="STOPPED", limit=100, **filters)
     found = await describe_tasks(api, cluster, arns) if arns else []
-    return max(found, key=lambda task: str(task.created_at or ""), default=None)
+    return sorted(found, key=lambda task: str(task.created_at or ""), reverse=True)
+
+
+def _how_they_ended(tasks: Sequence[TaskInfo]) -> tuple[str, bool]:
+    """What became of a service's tasks, and whether some are still at it."""
+    if not tasks:
+        return "", False
+    stopping = [task for task in tasks if task.status != "STOPPED"]
+    why = (stopping or tasks)[0].stopped_reason or "AWS gives no reason"
+    if not stopping:
+        return f"its last task stopped: {why}", False
+    ids = _listed([task.task_id for task in stopping], "")
+    are = "is" if len(stopping) == 1 else "are"
+    return f"{len(stopping)} of its tasks {are} stopping ({ids}): {why}", True
 
 
 async def _some_tasks(api: AwsApi, cluster: str) -> list[TaskInfo]:

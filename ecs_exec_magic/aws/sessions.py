@@ -123,54 +123,23 @@ async def start_exec(
     """
     if not command.strip():
         raise InvalidRequest("the command is blank", cure="name a program to run")
-    deadline: datetime | None = None
-    attempt = 0
-    patience: datetime | None = None
-    while True:
-        await api.pace.turn(retry.sleep)
-        try:
-            started = await _started(
-                api,
-                ref,
-                "ecs",
-                "execute_command",
-                cluster=ref.cluster,
-                task=ref.task_arn,
-                container=ref.container,
-                command=command,
-                interactive=True,
-            )
-            api.pace.served()
-            return started
-        except (AgentNotConnected, ExecNotEnabled) as error:
-            task, container = await _look(api, ref)
-            better = _explain(error, ref, task, container)
-            if deadline is None:
-                deadline = _until_connected(retry, task, container)
-            if not _may_come(better, container) or retry.now() >= deadline:
-                if container is None or container.agent_status != "PENDING":
-                    from .checks.explain import explained
-
-                    better = await explained(api, better, ref)
-                if better is error:
-                    raise
-                raise better from error
-            said = f"the exec agent of {ref} has just started and is not connected yet; waiting"
-        except Throttled as error:
-            api.pace.throttled()
-            patience = patience or retry.now() + timedelta(seconds=retry.throttled)
-            if retry.now() >= patience:
-                raise
-            said = f"{error.message}; trying again"
-        except ServiceError as error:
-            if not _nothing_started(error) or attempt + 1 >= retry.attempts:
-                raise
-            said = f"{error.message}; trying again"
-        if attempt == 0 and on_wait is not None:
-            on_wait(said)
-        attempt += 1
-        if patience is None:  # else the pace of all calls says when
-            await retry.sleep(retry.pause(attempt - 1))
+    return await _persistently(
+        lambda: _started(
+            api,
+            ref,
+            "ecs",
+            "execute_command",
+            cluster=ref.cluster,
+            task=ref.task_arn,
+            container=ref.container,
+            command=command,
+            interactive=True,
+        ),
+        api,
+        ref,
+        retry,
+        on_wait,
+    )
 
 
 async def start_noninteractive(api: AwsApi, ref: ContainerRef, command: str) -> StartedSession:
@@ -217,29 +186,48 @@ async def start_noninteractive(api: AwsApi, ref: ContainerRef, command: str) -> 
 
 
 async def start_forwarding(
-    api: AwsApi, ref: ContainerRef, port: int, host: str | None = None
+    api: AwsApi,
+    ref: ContainerRef,
+    port: int,
+    host: str | None = None,
+    *,
+    retry: Retry = _RETRY,
+    on_wait: Callable[[str], object] | None = None,
 ) -> StartedSession:
     """Start a session that carries connections to a port, with ``ssm:StartSession``.
+
+    The call is repeated, and a session that was started all the same is ended, as with
+    :func:`start_exec`.
 
     Args:
         port: of the container, or of ``host``.
         host: another host that the container reaches; None for the container itself.
+        retry: how long to try again.
+        on_wait: called with a sentence for people before the first repetition.
 
     Raises:
         MethodUnavailable: the caller may not start such a session.
-        AgentNotConnected: the agent is not there.
+        AgentNotConnected: the agent is not there, also after the time it may need.
+        ExecNotEnabled: the task was started without ECS Exec.
+        TargetNotFound: the task or container is gone.
     """
     document = "AWS-StartPortForwardingSession" + ("ToRemoteHost" if host else "")
     parameters = {"portNumber": [str(port)], **({"host": [host]} if host else {})}
     try:
-        return await _started(
+        return await _persistently(
+            lambda: _started(
+                api,
+                ref,
+                "ssm",
+                "start_session",
+                Target=ref.session_target,
+                DocumentName=document,
+                Parameters=parameters,
+            ),
             api,
             ref,
-            "ssm",
-            "start_session",
-            Target=ref.session_target,
-            DocumentName=document,
-            Parameters=parameters,
+            retry,
+            on_wait,
         )
     except AccessDenied as error:
         arn = f"{ref.task_arn.split(':')[1]}:ssm:{ref.region}::document/{document}"
@@ -335,6 +323,54 @@ def _read(api: AwsApi, ref: ContainerRef, answer: dict[str, Any]) -> StartedSess
 
 
 # -- trying again --------------------------------------------------------------------------------
+
+
+async def _persistently(
+    start: Callable[[], Awaitable[StartedSession]],
+    api: AwsApi,
+    ref: ContainerRef,
+    retry: Retry,
+    on_wait: Callable[[str], object] | None,
+) -> StartedSession:
+    """Make a call again while AWS says that nothing was started, and that this may change."""
+    deadline: datetime | None = None
+    attempt = 0
+    patience: datetime | None = None
+    while True:
+        await api.pace.turn(retry.sleep)
+        try:
+            started = await start()
+            api.pace.served()
+            return started
+        except (AgentNotConnected, ExecNotEnabled) as error:
+            task, container = await _look(api, ref)
+            better = _explain(error, ref, task, container)
+            if deadline is None:
+                deadline = _until_connected(retry, task, container)
+            if not _may_come(better, container) or retry.now() >= deadline:
+                if container is None or container.agent_status != "PENDING":
+                    from .checks.explain import explained
+
+                    better = await explained(api, better, ref)
+                if better is error:
+                    raise
+                raise better from error
+            said = f"the exec agent of {ref} has just started and is not connected yet; waiting"
+        except Throttled as error:
+            api.pace.throttled()
+            patience = patience or retry.now() + timedelta(seconds=retry.throttled)
+            if retry.now() >= patience:
+                raise
+            said = f"{error.message}; trying again"
+        except ServiceError as error:
+            if not _nothing_started(error) or attempt + 1 >= retry.attempts:
+                raise
+            said = f"{error.message}; trying again"
+        if attempt == 0 and on_wait is not None:
+            on_wait(said)
+        attempt += 1
+        if patience is None:  # else the pace of all calls says when
+            await retry.sleep(retry.pause(attempt - 1))
 
 
 def _nothing_started(error: ServiceError) -> bool:

@@ -28,7 +28,7 @@ from ..errors import (
     InvalidRequest,
     TargetNotFound,
 )
-from .absence import cluster_missing, no_running_task, unknown_name
+from .absence import cluster_missing, no_running_task, unknown_name, what_takes_commands
 from .tasks import ContainerInfo, TaskInfo, by_age, describe_tasks, list_task_arns
 
 if TYPE_CHECKING:
@@ -163,7 +163,10 @@ async def find(
             raise
         from .checks.explain import explained
 
-        raise await explained(api, error, oldest.ref(first)) from None
+        better = await explained(api, error, oldest.ref(first))
+        there = await what_takes_commands(api, place)
+        better.cause = "; ".join(part for part in (better.cause, there) if part)
+        raise better from None
 
 
 def check_region(api: AwsApi, query: Address) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Forward", "open_forwards"]
 
 STOP_LIMIT = 3.0
+_BEAT = 0.2
 
 _open: set[Forward] = set()
 
@@ -35,8 +36,8 @@ class Forward:
     """A port of a container, or of a host that it reaches, as a port of this machine.
 
     Made by :meth:`Target.forward`, and open from then on. Programs of this machine, this process's
-    blocking clients too, connect to :attr:`local_port`. ``with`` gives the number of that port, as
-    a plain int, which is all that sockets take, and stops it at the end.
+    blocking clients too, connect to :attr:`local_port`. ``with`` and ``async with`` give the number
+    of that port, as a plain int, which is all that sockets take, and stop it at the end.
 
     Attributes:
         target: the container.
@@ -68,22 +69,37 @@ class Forward:
         ``on_notice`` is called on the loop's thread. The interrupt key gives up.
         """
         portal.at_stop(_close_all)
-        tunnels: list[Tunnel] = []
-
-        async def opened() -> Tunnel:
-            tunnel = Tunnel(api, ref, request, on_notice)
-            tunnels.append(tunnel)
-            await tunnel.open()
-            return tunnel
-
+        opening = _Opening(api, ref, request, on_notice)
         try:
-            tunnel = ThreadBridge().call(opened())
+            ThreadBridge().call(opening.opened())
         except BaseException:
-            # It may have opened in the moment in which it was given up.
-            for each in tunnels:
-                portal.submit(each.close(0))
+            opening.give_up()
             raise
-        return cls(ref, request, tunnel)
+        return cls(ref, request, opening.tunnel)
+
+    @classmethod
+    async def open_async(
+        cls,
+        api: AwsApi,
+        ref: ContainerRef,
+        request: ForwardRequest,
+        on_notice: Callable[[str], object] | None = None,
+    ) -> Forward:
+        """The same, awaitable on any loop; cancelling it gives up."""
+        portal.at_stop(_close_all)
+        opening = _Opening(api, ref, request, on_notice)
+        future = asyncio.wrap_future(portal.submit(opening.opened()))
+        try:
+            while True:
+                # The kernel's interrupt does not wake a loop that only waits.
+                done, _ = await asyncio.wait({future}, timeout=_BEAT)
+                if done:
+                    future.result()
+                    return cls(ref, request, opening.tunnel)
+        except BaseException:
+            future.cancel()
+            opening.give_up()
+            raise
 
     # -- what it is ------------------------------------------------------------------------------
 
@@ -121,6 +137,13 @@ class Forward:
     def running(self) -> bool:
         """Whether connections are taken."""
         return not self._tunnel.ended
+
+    @property
+    def state(self) -> str:
+        """``open`` with a session, ``idle`` until the next connection begins one, ``stopped``."""
+        if not self.running:
+            return "stopped"
+        return "open" if self.session_id else "idle"
 
     @property
     def connections(self) -> list[LocalConnection]:
@@ -162,6 +185,16 @@ class Forward:
         """What went wrong last; None once a connection has got through."""
         return self._tunnel.error
 
+    @property
+    def cut(self) -> EcsExecError | None:
+        """Why it has ended, where nobody asked for that; else None."""
+        return self._tunnel.cut
+
+    @property
+    def session_ids(self) -> list[str]:
+        """Of all sessions there have been, the last one last."""
+        return list(self._tunnel.sessions)
+
     # -- the end ---------------------------------------------------------------------------------
 
     def stop(self, timeout: float = STOP_LIMIT) -> None:
@@ -179,8 +212,34 @@ class Forward:
         ):
             closing.result(timeout + 2.0)
 
+    async def stop_async(self, timeout: float = STOP_LIMIT) -> None:
+        """:meth:`stop`, awaitable."""
+        _open.discard(self)
+        if self._loop.is_closed():
+            return
+        closing = asyncio.run_coroutine_threadsafe(self._tunnel.close(timeout), self._loop)
+        await asyncio.wait({asyncio.wrap_future(closing)}, timeout=timeout + 2.0)
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Have something called once it has ended, in the package's own thread.
+
+        It is called in any case, and at once where it has ended already; it must not block.
+        """
+        self._serving.add_done_callback(lambda _: callback())
+
     def __enter__(self) -> int:
         return self.local_port
+
+    async def __aenter__(self) -> int:
+        return self.local_port
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop_async()
 
     def __exit__(
         self,
@@ -207,6 +266,32 @@ class Forward:
         return {"text/plain": repr(self), "text/html": forward_html(self)}
 
 
+class _Opening:
+    """A forward that is yet to open, or to be given up."""
+
+    def __init__(
+        self,
+        api: AwsApi,
+        ref: ContainerRef,
+        request: ForwardRequest,
+        on_notice: Callable[[str], object] | None,
+    ) -> None:
+        self.tunnel: Tunnel
+        self._made: list[Tunnel] = []
+        self._arguments = (api, ref, request, on_notice)
+
+    async def opened(self) -> None:
+        """Open it, on the portal's loop."""
+        self.tunnel = Tunnel(*self._arguments)
+        self._made.append(self.tunnel)
+        await self.tunnel.open()
+
+    def give_up(self) -> None:
+        """Close it: it may have opened in the moment in which it was given up."""
+        for each in self._made:
+            portal.submit(each.close(0))
+
+
 def open_forwards() -> list[Forward]:
     """Every forward of this process that takes connections."""
     return [forward for forward in list(_open) if forward.running]
@@ -214,6 +299,9 @@ def open_forwards() -> list[Forward]:
 
 async def _close_all() -> None:
     """Close every forward of this process, before its loop stops."""
-    closing = [forward._tunnel.close() for forward in list(_open)]
+    closing = list(_open)
     _open.clear()
-    await asyncio.gather(*closing, return_exceptions=True)
+    await asyncio.gather(*(each._tunnel.close() for each in closing), return_exceptions=True)
+    # Whoever wants to hear of an end has heard of it then.
+    ends = (asyncio.wrap_future(each._serving) for each in closing)
+    await asyncio.gather(*ends, return_exceptions=True)

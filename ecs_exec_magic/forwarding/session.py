@@ -112,7 +112,9 @@ class PortSession:
         place = contextlib.AsyncExitStack()
         await place.enter_async_context(slots.hold(ref, on_notice))
         try:
-            started = await sessions.start_forwarding(api, ref, request.port, request.host or None)
+            started = await sessions.start_forwarding(
+                api, ref, request.port, request.host or None, on_wait=on_notice
+            )
             options = ConnectionOptions(ca_bundle=api.ca_bundle)
             connection = await Connection.open(started.grant, started.services, options)
         except BaseException:

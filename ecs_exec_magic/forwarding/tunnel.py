@@ -80,6 +80,8 @@ class Tunnel:
         restarts: how often a session was begun again.
         error: what went wrong last; None once a connection has got through.
         ended: whether nothing is listened on any more.
+        cut: why it has ended, where that was not asked for.
+        sessions: the ids of all sessions there have been.
     """
 
     def __init__(
@@ -92,6 +94,8 @@ class Tunnel:
         self.connections: dict[int, LocalConnection] = {}
         self.accepted = self.refused = self.sent = self.received = self.restarts = 0
         self.error: EcsExecError | None = None
+        self.cut: EcsExecError | None = None
+        self.sessions: list[str] = []
         self.ended = False
         self.local_port = 0
         self._api = api
@@ -100,7 +104,6 @@ class Tunnel:
         self._on_notice = on_notice
         self._server: asyncio.Server | None = None
         self._session: PortSession | None = None
-        self._begun = False
         self._turn = asyncio.Lock()
         self._looking = False
         self._serving: set[asyncio.Task[None]] = set()
@@ -176,8 +179,8 @@ class Tunnel:
             on_notice=self._on_notice,
             on_refused=self._far_end_refused,
         )
-        self.restarts += self._begun
-        self._begun = True
+        self.restarts += bool(self.sessions)
+        self.sessions.append(self._session.session_id)
         return self._session
 
     def _far_end_refused(self) -> None:
@@ -194,7 +197,7 @@ class Tunnel:
         with contextlib.suppress(EcsExecError):
             found = await describe_tasks(self._api, self._ref.cluster, [self._ref.task_arn])
             if not found or found[0].status == "STOPPED":
-                self.error = SessionLost(
+                self.error = self.cut = SessionLost(
                     f"the task of {self._ref} has stopped",
                     cause=found[0].stopped_reason if found else "",
                     cure="forward the port of another task",

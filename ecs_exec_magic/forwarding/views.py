@@ -39,13 +39,6 @@ def _link(forward: Forward) -> str:
     )
 
 
-def _state(forward: Forward) -> str:
-    """``open`` with a session, ``idle`` until the next connection begins one."""
-    if not forward.running:
-        return "stopped"
-    return "open" if forward.session_id else "idle"
-
-
 def _trouble(forward: Forward) -> str:
     notes = []
     if not forward.parallel:
@@ -57,7 +50,7 @@ def _trouble(forward: Forward) -> str:
 
 def forward_html(forward: Forward) -> str:
     """One line: a link to what is forwarded, where it leads, and what went wrong."""
-    state = _state(forward)
+    state = forward.state
     place = _link(forward) if forward.running else escaped(str(forward.local_port))
     to = escaped(f"{forward.destination} through" if forward.host else f"{forward.destination} of")
     where = forward.target.address
@@ -77,7 +70,7 @@ def forward_table(forwards: Sequence[Forward]) -> Table:
 
 
 def _row(forward: Forward) -> Row:
-    state, where = _state(forward), forward.target.address
+    state, where = forward.state, forward.target.address
     shown = forward.url.partition("//")[2]
     return Row(
         (

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..address import ContainerRef
 from .processes import Process, lives
-from .records import Record, Stored
+from .records import Record, Stored, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -128,6 +128,7 @@ def _ended(record: Record, values: Mapping[str, Any]) -> Record:
         target=_container(values.get("target")) or record.target,
         stdout=_stored(values.get("stdout")),
         stderr=_stored(values.get("stderr")),
+        traffic=_traffic(values.get("traffic")),
     )
 
 
@@ -157,6 +158,13 @@ def _stored(values: object) -> Stored:
     if known.get("kept") and not _DIGEST.fullmatch(known["kept"]):
         return Stored(text=None, lost="was not recorded")
     return Stored(**{"text": None, **known})
+
+
+def _traffic(values: object) -> Traffic | None:
+    if not isinstance(values, dict):
+        return None
+    names = "local_port connections refused sent received sessions"
+    return Traffic(**_typed(values, Traffic, names))
 
 
 def _typed(values: Mapping[str, Any], cls: type, names: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .files import Folder
     from .processes import Process
 
-__all__ = ["Record", "Stored"]
+__all__ = ["Record", "Stored", "Traffic"]
 
 _STEP = 1024 * 1024
 
@@ -48,6 +48,27 @@ class Stored:
     lost: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What went through a forwarded port.
+
+    Attributes:
+        local_port: of this machine.
+        connections: how many there were.
+        refused: how many of them found nothing at the far end.
+        sent: bytes to the far end.
+        received: bytes from it.
+        sessions: how many sessions carried them.
+    """
+
+    local_port: int = 0
+    connections: int = 0
+    refused: int = 0
+    sent: int = 0
+    received: int = 0
+    sessions: int = 0
+
+
 @dataclass(frozen=True)
 class Record:
     """One run.
@@ -55,7 +76,8 @@ class Record:
     Attributes:
         number: counts the runs of the directory, from 1.
         id: unique; ids sort as the runs began.
-        kind: ``exec``, ``shell``, ``fleet``, or ``terminal``: of that only the session is recorded.
+        kind: ``exec``, ``shell``, ``fleet``, or ``terminal``: of that only the session is recorded;
+            ``forward`` is a port that was forwarded.
         command: a string, or a list of arguments; masked.
         interpreter: what read the command, when that was not the shell.
         address: the target as it was asked for.
@@ -76,6 +98,7 @@ class Record:
         identity: ARN of the user.
         process: where it was run from.
         version: of this package.
+        traffic: of a port that was forwarded, when it has ended.
     """
 
     number: int
@@ -108,6 +131,7 @@ class Record:
     masked: int = 0
     stdout: Stored = field(default_factory=Stored)
     stderr: Stored = field(default_factory=Stored)
+    traffic: Traffic | None = None
     folder: Folder | None = field(default=None, repr=False, compare=False)
 
     # -- outcome ---------------------------------------------------------------------------------
@@ -117,6 +141,8 @@ class Record:
         """Whether the command ended with exit code 0; None while that is not known."""
         if self.state in ("running", "unknown") or self._closed:
             return None
+        if self.kind == "forward":
+            return self.state == "ended" and not self.error
         return self.state == "ended" and self.exit_code == 0 and not (self.timed_out or self.error)
 
     @property
@@ -139,6 +165,9 @@ class Record:
             return "timed out"
         if self.interrupted:
             return "interrupted"
+        if self.kind == "forward" and not self.error:
+            count = self.traffic.connections if self.traffic else 0
+            return f"stopped, {count} connection{'' if count == 1 else 's'}"
         if self.exit_code is None:
             return self.error or "exit code unknown"
         return f"exit code {self.exit_code}" + (f" ({self.signal})" if self.signal else "")

@@ -78,7 +78,7 @@ class Journal:
         It never fails: what went wrong is said in :attr:`Entry.notice`.
 
         Args:
-            kind: ``exec``, ``shell``, ``fleet`` or ``terminal``.
+            kind: ``exec``, ``shell``, ``fleet``, ``terminal`` or ``forward``.
             command: a string, or a list of arguments.
             target: the container, if it is known already.
             address: the target as it was asked for.
@@ -228,6 +228,7 @@ class Entry:
             "request_id": getattr(result, "request_id", "") or getattr(error, "request_id", ""),
             "target": lines.container_fields(target) if target is not None else None,
             "identity": identity,
+            **({"traffic": traffic} if (traffic := getattr(result, "traffic", None)) else {}),
         }
 
     def _stored(self, capture: Capture | None) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from ..errors import InvalidRequest
 from ..results import CommandResult
 from ..tables import Cell, Column, Row, Table, dot
 from ..views import short_address
-from .jobs import BackgroundJob
-from .kept import KeptShell
+from .jobs import BackgroundJob, Job
 from .options import Command, Option
 from .progress import seconds
 from .workspace import EcsMagics
@@ -28,7 +27,7 @@ __all__ = ["EcsJobs", "JobList"]
 JOBS_LINE = Command(
     "%ecs_jobs",
     "[NUMBER ...]",
-    "List, follow or end what runs in the background, and the shells that are kept.",
+    "List, follow or end what runs in the background: jobs, kept shells, forwarded ports.",
     (
         Option(("-f", "--follow"), "follow", "show its last lines, and what comes, until it ends"),
         Option(("--interrupt",), "interrupt", "send SIGINT; the second time, end the session"),
@@ -40,7 +39,8 @@ JOBS_LINE = Command(
     job and shows it, live. The interrupt key ends --follow, not the job.
 
     A shell that --keep has begun is listed as well: it holds one of the two places of its
-    container until --stop, an hour without a command, or the end of the notebook.
+    container until --stop, an hour without a command, or the end of the notebook. So is a port that
+    %ecs_forward has opened.
     """,
     takes_words=True,
 )
@@ -53,11 +53,11 @@ _COLUMNS = (
     Column("CONTAINER", least=20),
     Column("COMMAND", least=24, mono=True),
 )
-_COLOURS = {"running": "wait", "done": "good", "failed": "bad"}
+_COLOURS = {"running": "wait", "done": "good", "failed": "bad", "open": "good"}
 
 
-class JobList(list[BackgroundJob | KeptShell]):
-    """Jobs and kept shells, shown as a table."""
+class JobList(list[Job]):
+    """Jobs, kept shells and forwarded ports, shown as a table."""
 
     def table(self) -> Table:
         """The table that it shows."""
@@ -73,7 +73,7 @@ class JobList(list[BackgroundJob | KeptShell]):
         return self.table().bundle()
 
 
-def _row(job: BackgroundJob | KeptShell) -> Row:
+def _row(job: Job) -> Row:
     state = job.state
     return Row(
         (
@@ -140,10 +140,10 @@ class EcsJobs(EcsMagics):
                 raise InvalidRequest(str(error), cure="%ecs_jobs lists them") from None
         return jobs
 
-    def _follow(self, job: BackgroundJob | KeptShell) -> None:
+    def _follow(self, job: Job) -> None:
         """Show what has come and what comes, until the job ends or the interrupt key is pressed."""
-        if isinstance(job, KeptShell):
-            raise InvalidRequest(f"job {job.number} is a kept shell: only its commands have output")
+        if not isinstance(job, BackgroundJob):
+            raise InvalidRequest(f"job {job.number} has no output to follow: {job.title()}")
         so_far = job.so_far()
         if not isinstance(so_far, CommandResult):
             raise InvalidRequest(

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 
 from ..errors import InvalidRequest
+from .keeping import Kept
 from .options import ACCOUNT, TARGET, WHERE, Command, Option
+from .runs import Order
 from .workspace import EcsMagics
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ FORWARD_LINE = Command(
     any kind connect to 127.0.0.1 and that port. It is open until --stop, and holds one of the two
     sessions that the container's agent takes.
 
-    Without a port, all forwards of this notebook are listed. It needs the right to
+    Without a port, all forwards of this notebook are listed; they are among %ecs_jobs as well, and
+    %ecs_history has what went through each. It needs the right to
     ssm:StartSession. --bind with any other address lets others on the network in.
     """,
     takes_words=True,
@@ -131,15 +134,26 @@ class EcsForward(EcsMagics):
         if local is not None and chosen is not None and local != chosen:
             raise FORWARD_LINE.error(f"the local port is {local} or {chosen}, not both")
         wanted = chosen if chosen is not None else local
-        target = space.resolve(values)
         how: dict[str, Any] = {"on_notice": _say}
         if values["bind"]:
             how["bind"] = values["bind"]
-        if wanted is None:
-            forward = self._same_or_any(target, port, how)
-        else:
-            forward = target.forward(port, host or None, wanted, **how)
+        order = Order(f"%ecs_forward {text}", None, values, {})
+        kept = Kept(space, order, kind="forward")
+        try:
+            target = space.resolve(values)
+            kept.found(target)
+            if wanted is None:
+                forward = self._same_or_any(target, port, how)
+            else:
+                forward = target.forward(port, host or None, wanted, **how)
+        except BaseException as error:
+            kept.finish(None, error)
+            raise
+        finally:
+            for notice in kept.notices:
+                _say(notice)
         self._forwards.append(forward)
+        space.jobs.port(forward, kept)
         return forward
 
     @staticmethod

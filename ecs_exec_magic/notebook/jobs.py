@@ -16,14 +16,16 @@ from ..errors import CommandFailed
 from ..results import CommandResult, one_line
 from ..views import BAD, GOOD, short_address, size
 from .kept import KeptShell
+from .ports import ForwardedPort
 from .progress import GREY, InPlace, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from .keeping import Kept
     from .workspace import Workspace
 
-__all__ = ["BackgroundJob", "Jobs"]
+__all__ = ["BackgroundJob", "Job", "Jobs"]
 
 _EVERY = 1.0
 """Seconds between two updates of a view."""
@@ -238,15 +240,19 @@ class BackgroundJob:
         return self._workspace.masked(plain(text))
 
 
+Job = BackgroundJob | KeptShell | ForwardedPort
+"""Whatever has a number."""
+
+
 class Jobs:
-    """The jobs of one notebook, and the shells that it keeps, by number."""
+    """The jobs of one notebook, the shells that it keeps and its ports, by number."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._jobs: dict[int, BackgroundJob | KeptShell] = {}
+        self._jobs: dict[int, Job] = {}
         self._count = 0
 
-    def __iter__(self) -> Iterator[BackgroundJob | KeptShell]:
+    def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))
 
     def __len__(self) -> int:
@@ -276,16 +282,24 @@ class Jobs:
         self._jobs[shell.number] = shell
         return shell, gone
 
+    def port(self, forward: Any, kept: Kept) -> ForwardedPort:
+        """Take a forward in; ``kept`` hears of its end."""
+        self._count += 1
+        port = ForwardedPort(self._count, forward, kept)
+        self._forget()
+        self._jobs[port.number] = port
+        return port
+
     def _forget(self) -> None:
         ended = [each for each in self if each.done()]
         for old in ended[: max(0, len(self) + 1 - _KEPT)]:
             del self._jobs[old.number]
 
-    def drop(self, job: BackgroundJob | KeptShell) -> None:
+    def drop(self, job: Job) -> None:
         """Forget a job that did not begin."""
         self._jobs.pop(job.number, None)
 
-    def get(self, number: int) -> BackgroundJob | KeptShell:
+    def get(self, number: int) -> Job:
         """The job of that number.
 
         Raises:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import results
 from ..results import CommandResult
-from ..views import BAD, GOOD
+from ..views import BAD, GOOD, size
 from .excerpt import excerpt, plain
 
 if TYPE_CHECKING:
@@ -209,6 +209,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("request", record.request_id),
         ("notebook", record.notebook),
         ("process", f"{record.process.pid} on {record.process.host}"),
+        ("traffic", _traffic(record)),
         ("error", f"{record.error}: {record.message}".rstrip(": ")),
         ("cause", record.cause),
         ("secrets", f"{record.masked} masked" if record.masked else ""),
@@ -216,6 +217,19 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("id", record.id),
     ]
     return [(name, plain(value).replace("\n", " ")) for name, value in found if value]
+
+
+def _traffic(record: Record) -> str:
+    """What went through a port."""
+    traffic = record.traffic
+    if traffic is None:
+        return ""
+    refused = f" ({traffic.refused} refused)" if traffic.refused else ""
+    count = traffic.connections
+    return (
+        f"local port {traffic.local_port}, {count} connection{'' if count == 1 else 's'}{refused}, "
+        f"{size(traffic.sent)} sent, {size(traffic.received)} received"
+    )
 
 
 def _proof(record: Record) -> str:

@@ -214,6 +214,11 @@ class Agent:
         """Whether a port session carries many connections."""
         return handshake.multiplexes(self.version, self._client_version)
 
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether the multiplexer of a port session wants signs of life, and gives them."""
+        return handshake.keeps_alive(self.version, self._client_version)
+
     def cancel(self) -> None:
         """TerminateSession: end the process and the session (PROTOCOL 6.8)."""
         if not self._over.done():

@@ -42,6 +42,11 @@ FORBIDDEN = frozenset(
 )
 _CHUNK = 32_768
 
+KEEP_ALIVE = 10.0
+"""Seconds between two signs of life, where either end is old."""
+
+_DEAD_AFTER = 3  # of these intervals
+
 
 def forwarder(agent: Agent) -> Plugin:
     """What serves a port session: by one connection or by many, as the client's version says."""
@@ -71,7 +76,7 @@ class _Forwarder:
                 await single.connect()
                 self._chosen = single
         except (OSError, StartError) as error:
-            return banner(f"Unable to connect to specified port: {error}")
+            return banner(f"Unable to connect to specified port: {dial.words(error)}")
         except ValueError as error:
             return banner(str(error))
         work = asyncio.ensure_future(self._chosen.run())
@@ -119,14 +124,29 @@ class _Dial:
         self._agent = agent
         self._host = properties.get("host", "")
         self._port = int(properties.get("portNumber") or 0)
+        self._one_by_one = asyncio.Lock()
 
     def check(self) -> None:
         """Refuse what the agent forbids. Raises ValueError with its words."""
         if self._host in FORBIDDEN:
             raise ValueError(f"Forwarding to IP address {self._host} is forbidden.")
 
+    def words(self, error: Exception) -> str:
+        """A failure in the words of the agent's own language."""
+        if "refused" in str(error).lower():
+            where = f"{self._host or '127.0.0.1'}:{self._port}"
+            return f"dial tcp {where}: connect: connection refused"
+        return str(error)
+
     async def __call__(self) -> socket.socket:
-        """Return a connection; raises OSError or StartError."""
+        """Return a connection; raises OSError or StartError.
+
+        The agent takes the next stream only when this one is connected or refused.
+        """
+        async with self._one_by_one:
+            return await self._dialed()
+
+    async def _dialed(self) -> socket.socket:
         if self._host in ("", "localhost", "127.0.0.1", "::1"):
             return await self._agent.container.connect(self._port)
         address = "127.0.0.1"
@@ -155,8 +175,34 @@ class _Multiplexed:
         self._arrived: dict[int, asyncio.Queue[bytes]] = {}
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
+        self._heard = False
 
     async def run(self) -> None:
+        """Carry the streams, until nothing is heard where signs of life are expected."""
+        works = [asyncio.ensure_future(self._send())]
+        if self._agent.keeps_alive:
+            works.append(asyncio.ensure_future(self._keep_alive()))
+        try:
+            done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+            for work in done:
+                work.result()
+        finally:
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
+
+    async def _keep_alive(self) -> None:
+        """Give signs of life; return when three intervals have brought none."""
+        while True:
+            for _ in range(_DEAD_AFTER):
+                await asyncio.sleep(KEEP_ALIVE)
+                self._mux.nop()
+                self._changed.set()
+            if not (self._heard or self._mux.full):
+                return
+            self._heard = False
+
+    async def _send(self) -> None:
         """Send what the streams have to say, in payloads of at most 1024 bytes."""
         while True:
             self._changed.clear()
@@ -176,6 +222,7 @@ class _Multiplexed:
 
     async def take(self, payload: bytes) -> None:
         """Bytes of the smux connection; waits while too much of them is not taken."""
+        self._heard = True
         try:
             events = self._mux.receive(payload)
         except ProtocolError:

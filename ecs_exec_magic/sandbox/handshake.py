@@ -45,6 +45,12 @@ def multiplexes(agent_version: str, client_version: object) -> bool:
     return not old and _version(client_version) >= (1, 1, 70)
 
 
+def keeps_alive(agent_version: str, client_version: object) -> bool:
+    """Whether either end is too old to know that smux's own signs of life are left out (7.1)."""
+    old = _version(agent_version) <= (3, 1, 1511, 0)
+    return old or _version(client_version) <= (1, 2, 331, 0)
+
+
 def _version(text: object) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in str(text).split("."))

@@ -19,6 +19,7 @@ from ecs_exec_magic.aws.sessions import (
     Retry,
     StartedSession,
     start_exec,
+    start_forwarding,
     start_noninteractive,
 )
 from ecs_exec_magic.aws.targets import resolve
@@ -158,6 +159,35 @@ async def test_start_session_refused(aws: FakeAws, refusal: Refusal) -> None:
     assert "not proven" in caught.value.cause
     assert "execute-command" in caught.value.cure
     assert caught.value.code == refusal.code
+    assert aws.count("StartSession") == 1
+
+
+async def test_a_port_is_waited_for_as_a_command_is(aws: FakeAws) -> None:
+    one(aws, agent_started=NOW - timedelta(seconds=20))
+    (ref,) = await resolve(aws.api(), "prod/web:nginx")
+    not_yet = Refusal("TargetNotConnected", "ecs:prod_x is not connected.")
+    aws.refuse("StartSession", not_yet, UNAVAILABLE, not_yet)
+    clock = Clock()
+    told: list[str] = []
+    session = await start_forwarding(
+        aws.api(), ref, 5432, "db.internal", retry=clock.retry(), on_wait=told.append
+    )
+    assert session.session_id == "me-1"
+    assert aws.count("StartSession") == 4
+    assert len(clock.slept) == 3
+    assert len(told) == 1
+    assert "just started" in told[0]
+    assert aws.calls[-1][1]["Parameters"] == {"portNumber": ["5432"], "host": ["db.internal"]}
+
+
+async def test_a_port_of_an_agent_that_is_not_there(aws: FakeAws) -> None:
+    one(aws, agent_started=NOW - timedelta(hours=1))
+    (ref,) = await resolve(aws.api(), "prod/web:nginx")
+    aws.always["StartSession"] = Refusal("TargetNotConnected", "ecs:prod_x is not connected.")
+    clock = Clock()
+    with pytest.raises(AgentNotConnected):
+        await start_forwarding(aws.api(), ref, 80, retry=clock.retry())
+    assert clock.slept == []
     assert aws.count("StartSession") == 1
 
 

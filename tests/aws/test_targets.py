@@ -441,6 +441,29 @@ async def test_service_whose_tasks_die_says_why(aws: FakeAws) -> None:
     assert "CannotPullContainerError" in caught.value.cause
 
 
+async def test_service_whose_tasks_are_all_stopping(aws: FakeAws) -> None:
+    aws.service("prod", "going", desiredCount=2)
+    for number in (0xF9, 0xFA):
+        aws.task(
+            "prod",
+            "going",
+            number,
+            service="going",
+            status="STOPPING",
+            desired="STOPPED",
+            stopped_reason="Scaling activity",
+        )
+    with pytest.raises(TargetNotFound, match="service prod/going has no running task") as caught:
+        await ids(aws, "prod/going")
+    assert "2 of its tasks are stopping (" in caught.value.cause
+    assert task_id(0xF9) in caught.value.cause
+    assert "): Scaling activity" in caught.value.cause
+    assert "what takes commands in prod: " in caught.value.cause
+    assert "web:nginx" in caught.value.cause
+    assert "going" not in caught.value.cause.partition("what takes")[2]
+    assert "wait until" in caught.value.cure
+
+
 async def test_stopped_task_says_why(aws: FakeAws) -> None:
     aws.tasks[4].status = aws.tasks[4].desired = "STOPPED"
     aws.tasks[4].stopped_reason = "Essential container in task exited"

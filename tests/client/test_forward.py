@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ecs_exec_magic.aws.slots import slots
+from ecs_exec_magic.channel.smux import Mux
 from ecs_exec_magic.client import Client, Forward, Target
 from ecs_exec_magic.errors import (
     InvalidRequest,
@@ -27,6 +28,7 @@ from ecs_exec_magic.forwarding import session as port_session
 from ecs_exec_magic.forwarding import tunnel
 from ecs_exec_magic.forwarding.forward import open_forwards
 from ecs_exec_magic.sandbox import Sandbox
+from ecs_exec_magic.sandbox import forwarding as agent_side
 
 from .conftest import wait_until
 
@@ -318,7 +320,10 @@ def test_nothing_listens_at_the_far_end(target: Target, service: Any) -> None:
 
 def test_an_old_agent_says_at_once_that_nothing_listens(cluster: Sandbox, target: Target) -> None:
     cluster.faults.agent_version = OLD_AGENT
-    with pytest.raises(StartFailed, match="Unable to connect to specified port"):
+    words = (
+        r"Unable to connect to specified port: dial tcp 127\.0\.0\.1:1: connect: connection refused"
+    )
+    with pytest.raises(StartFailed, match=words):
         target.forward(1)
 
 
@@ -449,6 +454,110 @@ def test_in_a_running_loop_and_with_a_loop_of_its_own(target: Target, service: A
     assert asyncio.run(main()) == b"from a loop"
 
 
+def test_awaited_on_a_loop_of_the_caller(target: Target, service: Any) -> None:
+    async def main() -> tuple[bytes, Forward]:
+        forward = await target.forward_async(service(echo).port, "x.internal")
+        async with forward as local_port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", local_port)
+            writer.write(b"awaited")
+            got = await reader.readexactly(7)
+            writer.close()
+        return got, forward
+
+    got, forward = asyncio.run(main())
+    assert got == b"awaited"
+    assert not forward.running
+    assert len(forward.session_ids) == 1
+
+
+def test_one_that_is_cancelled_while_it_opens_leaves_nothing(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+    real = port_session.PortSession._take_up
+
+    async def slow(self: port_session.PortSession) -> None:
+        begun.set()
+        await asyncio.sleep(600)
+        await real(self)
+
+    monkeypatch.setattr(port_session.PortSession, "_take_up", slow)
+
+    async def main() -> None:
+        opening = asyncio.ensure_future(target.forward_async(80, "x.internal"))
+        assert await asyncio.to_thread(begun.wait, 20)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    asyncio.run(main())
+    wait_until(lambda: not slots.taken(target.ref), 20)
+    assert not open_forwards()
+
+
+def test_whoever_wants_to_hears_of_its_end(target: Target, service: Any) -> None:
+    forward = target.forward(service(echo).port, "x.internal")
+    ended = threading.Event()
+    forward.on_end(ended.set)
+    assert ask(forward, b"x") == b"x"
+    assert not ended.is_set()
+    assert (forward.state, forward.cut) == ("open", None)
+    forward.stop()
+    assert ended.wait(20)
+    assert (forward.state, forward.cut) == ("stopped", None)
+
+
+def test_the_practice_agent_dials_one_after_the_other(
+    target: Target, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the real one does: a host that answers late holds up those behind it."""
+    now, most = [0], [0]
+    real = agent_side._Dial._dialed
+
+    async def dialed(self: agent_side._Dial) -> socket.socket:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        await asyncio.sleep(0.05)
+        try:
+            return await real(self)
+        finally:
+            now[0] -= 1
+
+    monkeypatch.setattr(agent_side._Dial, "_dialed", dialed)
+    with (
+        held(target.forward(service(echo).port, "x.internal")) as forward,
+        concurrent.futures.ThreadPoolExecutor(5) as threads,
+    ):
+        assert list(threads.map(lambda _: ask(forward, b"x"), range(5))) == [b"x"] * 5
+    assert most == [1]
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_an_agent_that_wants_signs_of_life_gets_them(
+    cluster: Sandbox, target: Target, service: Any, monkeypatch: pytest.MonkeyPatch, said: bool
+) -> None:
+    cluster.faults.agent_version = "3.1.1511.0"
+    monkeypatch.setattr(agent_side, "KEEP_ALIVE", 0.5)
+    monkeypatch.setattr(port_session, "NOP_INTERVAL", 0.1 if said else 600.0)
+    signs = [0]
+
+    class Counting(Mux):
+        def nop(self) -> None:
+            signs[0] += 1
+            super().nop()
+
+    monkeypatch.setattr(agent_side, "Mux", Counting)
+    with held(target.forward(service(echo).port, "x.internal")) as forward:
+        first = forward.session_id
+        if said:
+            wait_until(lambda: signs[0] >= 8, 60)  # more than twice the agent's patience
+            assert forward.session_id == first
+        else:
+            wait_until(lambda: not forward.session_id, 30)
+        assert ask(forward, b"x") == b"x"
+        assert forward.restarts == (not said)
+
+
 def test_a_stopped_task_ends_it(
     cluster: Sandbox, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,6 +570,7 @@ def test_a_stopped_task_ends_it(
             connection.recv(1)
         wait_until(lambda: not forward.running, 30)
         assert "stopped" in str(forward.error)
+        assert forward.cut is forward.error
     with pytest.raises(TypeError):
         pickle.dumps(forward)
 

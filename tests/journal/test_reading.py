@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecs_exec_magic.errors import SessionLost
 from ecs_exec_magic.journal import Journal, lines, processes
 from ecs_exec_magic.journal.processes import Process, lives, this_process
+from ecs_exec_magic.journal.records import Traffic
 
 from .helpers import TARGET, finished
 
@@ -55,6 +58,34 @@ def test_cut_at_every_place(directory: Path) -> None:
             assert [record.command for record in after] == [
                 *(record.command for record in records), "after",
             ]  # fmt: skip
+
+
+def test_a_forwarded_port(directory: Path) -> None:
+    journal = Journal(directory)
+    told = {"local_port": 8080, "connections": 3, "refused": 1, "sent": 10, "received": 20}
+
+    class Ended:
+        traffic: Mapping[str, Any] = {**told, "sessions": 2}
+        session_id = "me-0123"
+
+    journal.begin("forward", "%ecs_forward 8080", target=TARGET)
+    journal.begin("forward", "%ecs_forward 8080").finish(Ended())
+    journal.begin("forward", "%ecs_forward 8080").finish(Ended(), SessionLost("the task stopped"))
+    running, stopped, lost = journal.read()
+    assert (running.state, running.outcome, running.ok) == ("running", "running", None)
+    assert (stopped.outcome, stopped.ok) == ("stopped, 3 connections", True)
+    assert stopped.traffic == Traffic(**told, sessions=2)
+    assert stopped.session_id == "me-0123"
+    assert (lost.outcome, lost.ok, lost.traffic) == ("SessionLost", False, stopped.traffic)
+    for damaged in (b'{"sent":"x"}', b"7"):
+        path = directory / "history.jsonl"
+        before = path.read_bytes()
+        found = before.replace(json.dumps(Ended.traffic, separators=(",", ":")).encode(), damaged)
+        path.write_bytes(found)
+        assert [record.outcome for record in journal.read()] == [
+            "running", "stopped, 0 connections", "SessionLost",
+        ]  # fmt: skip
+        path.write_bytes(before)
 
 
 JSON = st.recursive(

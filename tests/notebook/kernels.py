@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
@@ -16,9 +17,9 @@ from jupyter_client.manager import KernelManager
 from traitlets.config import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Cell", "Kernel", "Subshell", "own_sockets"]
+__all__ = ["Cell", "Kernel", "Subshell", "own_sockets", "practising"]
 
 
 @dataclass
@@ -65,6 +66,18 @@ def own_sockets(directory: str) -> Config:
     config.KernelManager.transport = "ipc"
     config.KernelManager.ip = f"{directory}/k"  # short: the names of sockets are at most 107 bytes
     return config
+
+
+@contextlib.contextmanager
+def practising(cluster: Any, directory: Path) -> Iterator[Kernel]:
+    """A kernel with the magics and a target, in a practice cluster."""
+    kernel = Kernel(dict(cluster.environment), str(directory))
+    try:
+        kernel.good("%load_ext ecs_exec_magic")
+        kernel.good("%ecs_target demo/web:nginx")
+        yield kernel
+    finally:
+        kernel.close()
 
 
 class Kernel:
@@ -134,6 +147,19 @@ class Kernel:
 
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()
+
+    def shut_down(self) -> None:
+        """End it as a front end does: it is asked to."""
+        self._manager.shutdown_kernel(now=False)
+
+    def restart(self) -> None:
+        """End it so, and start another in its place."""
+        self._manager.restart_kernel(now=False)
+        self._client.wait_for_ready(timeout=60)
+
+    def kill(self) -> None:
+        """End it without a word, as the system does where memory is short."""
+        self._manager.shutdown_kernel(now=True)
 
     def _take(self, get: Callable[..., Any], use: Callable[[Cell, Any], None]) -> None:
         try:

@@ -10,10 +10,12 @@ import pytest
 from ecs_exec_magic import sandbox
 
 from ..runtimes import WITHOUT_ENGINE
-from .kernels import Kernel
+from .kernels import practising
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .kernels import Kernel
 
 pytestmark = pytest.mark.kernel
 
@@ -23,14 +25,11 @@ LOOP = "trap 'echo got TERM; exit 3' TERM; echo begun; while :; do sleep 0.1; do
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with sandbox.start(pace="fast", runtime=WITHOUT_ENGINE) as cluster:
-        kernel = Kernel(dict(cluster.environment), str(tmp_path_factory.mktemp("ipython")))
-        try:
-            kernel.good("%load_ext ecs_exec_magic")
-            kernel.good("%ecs_target demo/web:nginx")
-            yield kernel
-        finally:
-            kernel.close()
+    with (
+        sandbox.start(pace="fast", runtime=WITHOUT_ENGINE) as cluster,
+        practising(cluster, tmp_path_factory.mktemp("ipython")) as kernel,
+    ):
+        yield kernel
 
 
 def test_a_job_shows_itself_in_its_own_cell_only(kernel: Kernel) -> None:
