@@ -347,7 +347,7 @@ class Target(ContainerRef):
                 of a directory nobody knows these.
         """
         how = {"method": method, "on_notice": on_notice, "on_tick": on_tick}
-        return files.get(self.run, remote, local, on_progress=on_progress, **how)
+        return files.get(self._read, remote, local, on_progress=on_progress, **how)
 
     def read_bytes(
         self, remote: str | bytes | os.PathLike[str], *, method: Method = "execute-command"
@@ -357,7 +357,7 @@ class Target(ContainerRef):
         Raises:
             CopyFailed: it cannot be read.
         """
-        return files.read_bytes(self.run, remote, method=method)
+        return files.read_bytes(self._read, remote, method=method)
 
     def write_bytes(
         self, remote: str | bytes | os.PathLike[str], data: bytes, *, mode: int | None = None
@@ -381,6 +381,14 @@ class Target(ContainerRef):
             CopyFailed: it is none, or cannot be read.
         """
         return files.listdir(self.run, remote, method=method)
+
+    def _read(
+        self, command: Sequence[str | bytes], *, method: Method, max_bytes: int | None, **how: Any
+    ) -> CommandResult:
+        """Run what reads a file: its output is wanted whole, and soon."""
+        request = Request(command, method=method, max_bytes=max_bytes, bulk=True)
+        hooks = {name: how.get(name) for name in ("on_output", "on_notice", "on_tick")}
+        return self._run(request, False, **hooks)
 
     def _run(
         self,

@@ -5,6 +5,9 @@
 #
 #   sh -c THIS ecs-exec-magic NONCE TIMEOUT STDIN KIND WORD...
 #
+# STDIN is i where input will come, and b where nobody waits for single pieces of the output: without
+# a terminal it then comes in one run.
+#
 # Processes (| is a pipe; all but the command share the wrapper's process group):
 #
 #   main ── ( relay | ctl | feed | run ── the command, in its own group ) | pump o | pump e
@@ -216,6 +219,12 @@ _n=$_m
 [ "$_x" = base64 ] || _n=$(printf %s $_n)
 _p=$( {
 exec 6>&1
+# In one run: until the pipe has no writer any more, and without processes for each piece. What it is
+# written to carries no other stream, and the next record ends it.
+[ $_i$1$_y$_x = bopbase64 ] && {
+printf "\036%s o s\n" $_k >&9
+$_v <&5 | base64 >&9
+}
 _r=
 while _b=$(dd bs=65536 count=1 <&5 2>/dev/null | $_v | $_x) && [ "$_b" ]; do
 _b=$(printf %s $_b)
