@@ -321,6 +321,8 @@ class Stream:
 
 def _overlap(data: bytes, mark: bytes) -> int:
     """How many bytes at the end of data are a beginning of the mark."""
+    if mark[:1] not in data[1 - len(mark) :]:
+        return 0
     for size in range(min(len(mark) - 1, len(data)), 0, -1):
         if data.endswith(mark[:size]):
             return size
