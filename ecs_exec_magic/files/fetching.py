@@ -126,6 +126,12 @@ class _Stream:
             raise refused(what, self._words.said, result.exit_code if status in ("", "0") else None)
         if header.zipped and not self._unzipped():
             raise CopyFailed(f"{what}: what came ends in the middle")
+        if header.kind == "f" and self.written < header.size and self._shrunk(header.size):
+            raise CopyFailed(
+                f"{what}: {self.written} of {header.size} bytes came",
+                cause="it became shorter while it was copied",
+                cure="copy it again, or a copy of it",
+            )
         told = self._words.last("D").split()
         if header.checksum and told:
             assert self._sum is not None
@@ -145,6 +151,11 @@ class _Stream:
     def _said(self) -> Header | None:
         """The header, which came while another thread ran."""
         return self._header
+
+    def _shrunk(self, size: int) -> bool:
+        """Whether the file is shorter than at first: some of the kernel's own always claim more."""
+        now = self._words.last("Z").split()
+        return len(now) > 1 and now[1].isdigit() and int(now[1]) < size
 
     def _unzipped(self) -> bool:
         return self._unzip is not None and bool(self._unzip.eof)
