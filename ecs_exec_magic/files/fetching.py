@@ -95,6 +95,7 @@ class _Stream:
         self.wire = 0
         self.resumed = 0
         self.verified = ""
+        self.session_id = ""
         self.skipped: list[str] = []
 
     def receive(self) -> Header:
@@ -117,6 +118,7 @@ class _Stream:
         self._header = None
         how = {**self._how, "on_output": self._take, "max_bytes": 0}
         result = self._run(command("get.sh", self._path, str(self.written), begin), **how)
+        self.session_id = result.session_id
         self._words.end()
         what, header = f"{self._path} cannot be copied", self._said()
         status = self._words.last("S")
@@ -147,6 +149,13 @@ class _Stream:
         others = self._words.told.get("X", [])
         self.skipped += [f"{name}: not a file, directory or link" for name in others]
         return header
+
+    def sha256(self) -> str:
+        """Of a file that has come whole, if that is the kind of checksum."""
+        header = self._header
+        if header is None or header.kind != "f" or self._sum is None:
+            return ""
+        return self._sum.hexdigest() if header.checksum in ("sha256", "") else ""
 
     def _said(self) -> Header | None:
         """The header, which came while another thread ran."""
@@ -275,6 +284,8 @@ def get(
         verified=stream.verified,
         skipped=tuple(stream.skipped),
         resumed=stream.resumed,
+        sha256=stream.sha256(),
+        session_id=stream.session_id,
     )
 
 

@@ -1,4 +1,4 @@
-"""Disks that are full, files that may not be touched, and keys that are pressed: all of them real."""
+"""Disks that are full, files that may not be touched, keys that are pressed: all of them real."""
 
 from __future__ import annotations
 

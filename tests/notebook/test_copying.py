@@ -9,8 +9,7 @@ import pytest
 from IPython.core.error import UsageError
 
 import ecs_exec_magic as ecs
-from ecs_exec_magic.files import CopyResult
-from ecs_exec_magic.notebook.copying import _Amount
+from ecs_exec_magic.files import Amount, CopyResult
 
 from .conftest import FakeTarget, World
 
@@ -99,17 +98,17 @@ def test_what_is_said(
 
 
 def test_the_bar() -> None:
-    amount = _Amount("web")
-    assert str(amount) == "web"
+    amount = Amount()
+    assert str(amount) == ""
     amount.told(512, None)
-    assert str(amount) == "web · 512 B"
+    assert str(amount) == "512 B"
     amount.told(512, 1024)
-    assert str(amount) == "web · ██████████░░░░░░░░░░ 50% of 1.0 KiB"
+    assert str(amount) == "██████████░░░░░░░░░░ 50% of 1.0 KiB"
 
 
 def test_the_page_explains_every_option() -> None:
     from ecs_exec_magic.notebook.copying import CP_LINE
 
     page = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
-    for option in CP_LINE.options[:3]:
+    for option in CP_LINE.options[:4]:
         assert f"`{option.name}" in page
