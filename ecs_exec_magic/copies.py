@@ -170,14 +170,21 @@ class Copies:
         return files.write_bytes(self._blocking, remote, data, mode=mode)
 
     def listdir(
-        self, remote: str | bytes | os.PathLike[str] = ".", *, method: Method = "execute-command"
+        self,
+        remote: str | bytes | os.PathLike[str] = ".",
+        *,
+        slashes: bool = False,
+        method: Method = "execute-command",
     ) -> list[str]:
         """Names in a directory, sorted, as :func:`os.listdir` gives them.
+
+        Args:
+            slashes: those of directories, and of links to them, end with ``/``.
 
         Raises:
             CopyFailed: it is none, or cannot be read.
         """
-        return files.listdir(self._blocking, remote, method=method)
+        return files.listdir(self._blocking, remote, slashes=slashes, method=method)
 
     async def put_async(
         self,

@@ -45,6 +45,7 @@ _LIST = """\
 cd "$1" || exit
 for f in * .[!.]* ..?*; do
 [ -L "$f" ] || [ -e "$f" ] || continue
+[ ! "$2" ] || [ ! -d "$f" ] || f=$f/
 printf "%s\\0" "$f"
 done"""
 
@@ -328,10 +329,16 @@ def read_bytes(run: Runner, remote: str | bytes | os.PathLike[str], **how: Any) 
     return into.getvalue()
 
 
-def listdir(run: Runner, remote: str | bytes | os.PathLike[str] = ".", **how: Any) -> list[str]:
+def listdir(
+    run: Runner,
+    remote: str | bytes | os.PathLike[str] = ".",
+    *,
+    slashes: bool = False,
+    **how: Any,
+) -> list[str]:
     """Names in a directory of a container; see :meth:`Target.listdir`."""
     path = absolute(remote)
-    result = run(["sh", "-c", _LIST, "ecs-cp", path], **how)
+    result = run(["sh", "-c", _LIST, "ecs-cp", path, "/" if slashes else ""], **how)
     if result.exit_code != 0:
         raise refused(f"{path} cannot be listed", result.stderr.splitlines(), result.exit_code)
     return sorted(os.fsdecode(name) for name in result.stdout_bytes.split(b"\0") if name)

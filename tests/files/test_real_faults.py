@@ -92,17 +92,31 @@ def small() -> Iterator[Target]:
 @pytest.fixture
 def humble(target: Target) -> Iterator[Target]:
     """A container in which root has no power over modes."""
+    yield from with_shell(target, f"exec setpriv {UNPRIVILEGED} /bin/dash")
+
+
+@pytest.fixture
+def poor(target: Target) -> Iterator[Target]:
+    """A container whose image has neither tar nor base64."""
     target.run(
-        'printf "#!/bin/dash\\nexec setpriv $1 /bin/dash \\"\\$@\\"\\n" >/usr/local/bin/sh.new; '
-        "chmod +x /usr/local/bin/sh.new; mv /usr/local/bin/sh.new /usr/local/bin/sh".replace(
-            "$1", UNPRIVILEGED
-        ),
+        "mkdir -p /opt/lack; for tool in tar base64; do "
+        "printf '#!/bin/dash\\nexit 127\\n' >/opt/lack/$tool; chmod +x /opt/lack/$tool; done",
         check=True,
     )
+    yield from with_shell(target, "PATH=/opt/lack:$PATH exec /bin/dash")
+
+
+def with_shell(target: Target, line: str) -> Iterator[Target]:
+    """A container whose sh is a line of another shell, with the arguments behind it."""
+    code = f'#!/bin/dash\n{line} "$@"\n'
+    # Moved there in one step: what runs meanwhile starts shells of its own.
+    where = "/usr/local/bin/sh"
+    target.write_bytes(f"{where}.new", code.encode(), mode=0o755)
+    target.run(f"mv {where}.new {where}", check=True)
     try:
         yield emptied(target)
     finally:
-        target.run(["rm", "/usr/local/bin/sh"], check=True)
+        target.run(["rm", where], check=True)
 
 
 # -- a full disk -----------------------------------------------------------------------------------
@@ -322,20 +336,16 @@ def test_a_pressed_key_leaves_what_was_there(
 # -- an image that lacks tools ---------------------------------------------------------------------
 
 
-def test_an_image_without_tar_and_base64(cluster: Sandbox, target: Target, tmp_path: Path) -> None:
+def test_an_image_without_tar_and_base64(poor: Target, tmp_path: Path) -> None:
     """All is slower, and all is there."""
-    stub = "printf '#!/bin/sh\\nexit 127\\n' >/usr/local/bin/%s; chmod +x /usr/local/bin/%s; "
-    lacking = ("tar", "base64")
+    assert poor.run("echo | base64").exit_code == 127
     (tmp_path / "d" / "sub").mkdir(parents=True)
     (tmp_path / "d" / "sub" / "x").write_bytes(NOISE[:50_000])
     (tmp_path / "d" / "text").write_bytes(b"line\n" * 5000)
-    target.run("".join(stub % (tool, tool) for tool in lacking), check=True)
-    try:
-        target.put(tmp_path / "d", "/tmp/t/d")
-        for method in ("execute-command", "start-session"):
-            back: Any = target.get("/tmp/t/d", tmp_path / method, method=method)
-            assert back.verified == "sha256"
-            assert (tmp_path / method / "sub" / "x").read_bytes() == NOISE[:50_000]
-            assert (tmp_path / method / "text").read_bytes() == b"line\n" * 5000
-    finally:
-        target.run("rm -f /usr/local/bin/tar /usr/local/bin/base64", check=True)
+    poor.put(tmp_path / "d", "/tmp/t/d")
+    for method in ("execute-command", "start-session"):
+        back = poor.get("/tmp/t/d", tmp_path / method, method=method)
+        assert back.verified == "sha256"
+        assert (tmp_path / method / "sub" / "x").read_bytes() == NOISE[:50_000]
+        assert (tmp_path / method / "text").read_bytes() == b"line\n" * 5000
+    assert temporaries(poor) == []

@@ -10,8 +10,10 @@ from IPython.core.error import UsageError
 
 import ecs_exec_magic as ecs
 from ecs_exec_magic.files import Amount, CopyResult
+from ecs_exec_magic.notebook.copying import CP_LINE
 
 from .conftest import FakeTarget, World
+from .test_completion import patient, words  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -106,9 +108,37 @@ def test_the_bar() -> None:
     assert str(amount) == "██████████░░░░░░░░░░ 50% of 1.0 KiB"
 
 
-def test_the_page_explains_every_option() -> None:
-    from ecs_exec_magic.notebook.copying import CP_LINE
+def test_paths_are_completed(
+    shell: InteractiveShell,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    asked: list[tuple[str, str]] = []
 
+    def listdir(self: FakeTarget, directory: str, *, slashes: bool) -> list[str]:
+        assert slashes
+        asked.append((self.container, directory))
+        return [".hidden", "hosts", "home/", "a b"]
+
+    monkeypatch.setattr(FakeTarget, "listdir", listdir, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "x.csv").touch()
+    (tmp_path / "read me").touch()
+    shell.run_line_magic("ecs_target", "demo/web:nginx")
+    assert words(shell, "%ecs_cp re¦") == {"reports/"}  # a blank is written with a backslash
+    assert words(shell, "%ecs_cp reports/¦") == {"reports/x.csv"}
+    assert words(shell, "%ecs_cp ./rep¦ :/x") == {"./reports/"}
+    assert words(shell, "%ecs_cp x :/etc/ho¦") == {":/etc/hosts", ":/etc/home/"}
+    assert words(shell, "%ecs_cp web:side:/etc/.¦ x") == {"web:side:/etc/.hidden"}
+    assert words(shell, "%ecs_cp :ho¦") == {":hosts", ":home/"}
+    assert asked == [("nginx", "/etc/"), ("side", "/etc/"), ("nginx", ".")]
+    assert "prod/" in words(shell, "%ecs_cp x pr¦")
+    assert words(shell, "%ecs_cp a b ¦") <= {option.name for option in CP_LINE.options}
+
+
+def test_the_page_explains_every_option() -> None:
     page = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
     for option in CP_LINE.options[:4]:
         assert f"`{option.name}" in page
