@@ -127,7 +127,7 @@ def test_paths_are_completed(
     (tmp_path / "reports" / "x.csv").touch()
     (tmp_path / "read me").touch()
     shell.run_line_magic("ecs_target", "demo/web:nginx")
-    assert words(shell, "%ecs_cp re¦") == {"reports/"}  # a blank is written with a backslash
+    assert words(shell, "%ecs_cp re¦") == {"reports/", "read\\ me"}
     assert words(shell, "%ecs_cp reports/¦") == {"reports/x.csv"}
     assert words(shell, "%ecs_cp ./rep¦ :/x") == {"./reports/"}
     assert words(shell, "%ecs_cp x :/etc/ho¦") == {":/etc/hosts", ":/etc/home/"}
