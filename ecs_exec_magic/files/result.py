@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import Any
+
 from ..views import size
 
 __all__ = ["CopyResult"]
@@ -41,6 +43,9 @@ class CopyResult:
     resumed: int = 0
     sha256: str = ""
     session_id: str = ""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))  # what a cell shows of it
 
     def __str__(self) -> str:
         many = "1 file" if self.files == 1 else f"{self.files} files"
