@@ -6,7 +6,6 @@ Knows counts. Never knows how it was done.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import Any
 
 from ..views import size
