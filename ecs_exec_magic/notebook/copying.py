@@ -5,6 +5,7 @@ Knows what a line asks for, and what is shown meanwhile. Never knows how bytes t
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -165,11 +166,15 @@ class EcsCopy(EcsMagics):
             kept.found(target)
             job = space.jobs.add(order.command, target.address, ended)
 
+            # As the path is meant now: a later cell may change the directory.
+            local = os.path.expanduser(to.path if source.remote else source.path)
+            local = os.path.join(os.getcwd(), local)
+
             def start(**hooks: Any) -> Any:
                 if source.remote:
                     method = space.settings.method
-                    return target.start_get(source.path, to.path, method=method, **hooks)
-                return target.start_put(source.path, to.path, **hooks)
+                    return target.start_get(source.path, local, method=method, **hooks)
+                return target.start_put(local, to.path, **hooks)
 
             try:
                 job.begin(start, view=not order.quiet)
