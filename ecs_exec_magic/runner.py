@@ -83,6 +83,7 @@ class Request:
         max_bytes: how much of each stream to keep.
         script: the command is an interpreter, its flag and a script.
         title: what results show as the command, where it is something else.
+        bulk: nobody waits for single pieces of its output.
     """
 
     command: str | Sequence[str | bytes]
@@ -92,6 +93,7 @@ class Request:
     max_bytes: int | None = None
     script: bool = False
     title: str | None = None
+    bulk: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in ("execute-command", "start-session"):
@@ -164,6 +166,7 @@ class Request:
             stdin=self.stdin is not None,
             input_possible=not self.pipes,
             script=self.script,
+            bulk=self.bulk and self.pipes,
         )
 
     def shown(self) -> str | list[str]:

@@ -9,9 +9,9 @@ import asyncio
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from . import files
 from .address import ContainerRef
 from .aws import ports
+from .copies import Copies
 from .errors import InvalidRequest
 from .forwarding.forward import Forward
 from .forwarding.request import LOOPBACK, ForwardRequest
@@ -24,18 +24,17 @@ from .terminal.threads import Terminal
 from .warm import MAX_IDLE
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Awaitable, Callable, Sequence
 
     from .client import Client
-    from .files import CopyResult
+    from .portal import Bridge
     from .results import CommandResult
 
 __all__ = ["Target"]
 
 
 @dataclass(frozen=True, repr=False)
-class Target(ContainerRef):
+class Target(ContainerRef, Copies):
     """One running container; found by :meth:`Client.target`, and able to run commands.
 
     Attributes:
@@ -319,89 +318,20 @@ class Target(ContainerRef):
         )
         return RunningCommand(job, check=check, on_done=on_done, on_tick=on_tick)
 
-    # -- files -----------------------------------------------------------------------------------
-
-    def put(
-        self,
-        local: str | os.PathLike[str],
-        remote: str | bytes | os.PathLike[str],
-        *,
-        on_progress: Callable[[int, int | None], object] | None = None,
-        on_notice: Callable[[str], object] | None = None,
-        on_tick: Callable[[], object] | None = None,
-    ) -> CopyResult:
-        """Copy a file or directory into the container, with modes and times.
-
-        Where it goes is as with ``cp -R``: into a directory that is there, under its own name.
-        What is at the destination is replaced only when all has come and the checksums agree.
-
-        Args:
-            local: a file or directory; ``dir/.`` means what is in it. A link is followed here, and
-                copied as a link within a directory.
-            remote: a path in the container, from its working directory if it does not begin with /.
-            on_progress: called in another thread with the bytes sent, and with those to send.
-
-        Raises:
-            CopyFailed: either end could not do it; in its own words.
-            SessionLost: also after several sessions; it goes on where it stopped between them.
-        """
-        how = {"on_notice": on_notice, "on_tick": on_tick}
-        return files.put(self.run, local, remote, on_progress=on_progress, **how)
-
-    def get(
-        self,
-        remote: str | bytes | os.PathLike[str],
-        local: str | os.PathLike[str] = ".",
-        *,
-        method: Method = "execute-command",
-        on_progress: Callable[[int, int | None], object] | None = None,
-        on_notice: Callable[[str], object] | None = None,
-        on_tick: Callable[[], object] | None = None,
-    ) -> CopyResult:
-        """Copy a file or directory out of the container; the rest is as for :meth:`put`.
-
-        Args:
-            on_progress: called in this thread with the bytes that came, and with those to come;
-                of a directory nobody knows these.
-        """
-        how = {"method": method, "on_notice": on_notice, "on_tick": on_tick}
-        return files.get(self.run, remote, local, on_progress=on_progress, **how)
-
-    def read_bytes(
-        self, remote: str | bytes | os.PathLike[str], *, method: Method = "execute-command"
-    ) -> bytes:
-        """The content of a file, exactly.
-
-        Raises:
-            CopyFailed: it cannot be read.
-        """
-        return files.read_bytes(self.run, remote, method=method)
-
-    def write_bytes(
-        self, remote: str | bytes | os.PathLike[str], data: bytes, *, mode: int | None = None
-    ) -> CopyResult:
-        """Make or replace a file.
-
-        Args:
-            mode: permission bits; None keeps those of the file that is there, else 0o644.
-
-        Raises:
-            CopyFailed: it cannot be written; what was there is as it was.
-        """
-        return files.write_bytes(self.run, remote, data, mode=mode)
-
-    def listdir(
-        self, remote: str | bytes | os.PathLike[str] = ".", *, method: Method = "execute-command"
-    ) -> list[str]:
-        """Names in a directory, sorted, as :func:`os.listdir` gives them.
-
-        Raises:
-            CopyFailed: it is none, or cannot be read.
-        """
-        return files.listdir(self.run, remote, method=method)
-
     def _run(
         self,
+        request: Request,
+        check: bool,
+        on_output: Callable[[OutputEvent], object] | None,
+        on_notice: Callable[[str], object] | None,
+        on_tick: Callable[[], object] | None,
+    ) -> CommandResult:
+        client = self._connected()
+        return self._watched(client._bridge, request, check, on_output, on_notice, on_tick)
+
+    def _watched(
+        self,
+        bridge: Bridge,
         request: Request,
         check: bool,
         on_output: Callable[[OutputEvent], object] | None,
@@ -427,7 +357,7 @@ class Target(ContainerRef):
             elif on_notice is not None:
                 on_notice(item)
 
-        result = watch(client._bridge, make, show, on_tick)
+        result = watch(bridge, make, show, on_tick)
         return result.check() if check else result
 
     def _connected(self) -> Client:

@@ -42,6 +42,7 @@ BELOW: dict[str, set[str]] = {
     "forwarding": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
     "files": BASE | {"remote"},
+    "copies": BASE | {"files", "portal", "runner", "running"},
     "stream": BASE | {"portal", "running"},
     "warm": BASE | {"channel", "remote", "aws", "runner"},
     "shell": BASE | {"aws", "portal", "running", "warm"},
@@ -49,7 +50,8 @@ BELOW: dict[str, set[str]] = {
     "fleet_result": BASE | {"fleet_views"},
     "fleet": BASE | {"aws", "fleet_result", "portal", "runner", "running"},
     "target": BASE
-    | {"aws", "files", "forwarding", "runner", "running", "shell", "stream", "terminal", "warm"}
+    | {"aws", "copies", "forwarding", "portal", "runner", "running", "shell", "stream"}
+    | {"terminal", "warm"}
     | {"client"},  # its own, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
     "carrying": BASE | {"aws", "portal"},
@@ -82,6 +84,7 @@ FOREIGN: dict[str, set[str]] = {
     "shell": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "stream": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "files": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio", "subprocess"},
+    "copies": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "fleet_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet_result": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet": {"IPython", "ipywidgets", "picows"},

@@ -55,6 +55,7 @@ _CURES = (
     ("nonexistent", "there is no such path in the container", "target.listdir() lists one"),
     ("link to a directory", "links are never followed on writing", "name where it leads to"),
     ("irectory", "one is a directory and the other is not", "choose another path"),
+    ("removed before we read", "a part of it was removed meanwhile", "copy it again"),
     ("hanged as we read", "it is being written to", "copy it again, or a copy of it"),
     ("not found", "the image lacks a tool", "add coreutils to the image"),
 )

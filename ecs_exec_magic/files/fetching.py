@@ -45,6 +45,7 @@ _LIST = """\
 cd "$1" || exit
 for f in * .[!.]* ..?*; do
 [ -L "$f" ] || [ -e "$f" ] || continue
+[ ! "$2" ] || [ ! -d "$f" ] || f=$f/
 printf "%s\\0" "$f"
 done"""
 
@@ -95,6 +96,7 @@ class _Stream:
         self.wire = 0
         self.resumed = 0
         self.verified = ""
+        self.session_id = ""
         self.skipped: list[str] = []
 
     def receive(self) -> Header:
@@ -117,6 +119,7 @@ class _Stream:
         self._header = None
         how = {**self._how, "on_output": self._take, "max_bytes": 0}
         result = self._run(command("get.sh", self._path, str(self.written), begin), **how)
+        self.session_id = result.session_id
         self._words.end()
         what, header = f"{self._path} cannot be copied", self._said()
         status = self._words.last("S")
@@ -126,6 +129,12 @@ class _Stream:
             raise refused(what, self._words.said, result.exit_code if status in ("", "0") else None)
         if header.zipped and not self._unzipped():
             raise CopyFailed(f"{what}: what came ends in the middle")
+        if header.kind == "f" and self.written < header.size and self._shrunk(header.size):
+            raise CopyFailed(
+                f"{what}: {self.written} of {header.size} bytes came",
+                cause="it became shorter while it was copied",
+                cure="copy it again, or a copy of it",
+            )
         told = self._words.last("D").split()
         if header.checksum and told:
             assert self._sum is not None
@@ -142,9 +151,21 @@ class _Stream:
         self.skipped += [f"{name}: not a file, directory or link" for name in others]
         return header
 
+    def sha256(self) -> str:
+        """Of a file that has come whole, if that is the kind of checksum."""
+        header = self._header
+        if header is None or header.kind != "f" or self._sum is None:
+            return ""
+        return self._sum.hexdigest() if header.checksum in ("sha256", "") else ""
+
     def _said(self) -> Header | None:
         """The header, which came while another thread ran."""
         return self._header
+
+    def _shrunk(self, size: int) -> bool:
+        """Whether the file is shorter than at first: some of the kernel's own always claim more."""
+        now = self._words.last("Z").split()
+        return len(now) > 1 and now[1].isdigit() and int(now[1]) < size
 
     def _unzipped(self) -> bool:
         return self._unzip is not None and bool(self._unzip.eof)
@@ -264,6 +285,8 @@ def get(
         verified=stream.verified,
         skipped=tuple(stream.skipped),
         resumed=stream.resumed,
+        sha256=stream.sha256(),
+        session_id=stream.session_id,
     )
 
 
@@ -306,10 +329,16 @@ def read_bytes(run: Runner, remote: str | bytes | os.PathLike[str], **how: Any) 
     return into.getvalue()
 
 
-def listdir(run: Runner, remote: str | bytes | os.PathLike[str] = ".", **how: Any) -> list[str]:
+def listdir(
+    run: Runner,
+    remote: str | bytes | os.PathLike[str] = ".",
+    *,
+    slashes: bool = False,
+    **how: Any,
+) -> list[str]:
     """Names in a directory of a container; see :meth:`Target.listdir`."""
     path = absolute(remote)
-    result = run(["sh", "-c", _LIST, "ecs-cp", path], **how)
+    result = run(["sh", "-c", _LIST, "ecs-cp", path, "/" if slashes else ""], **how)
     if result.exit_code != 0:
         raise refused(f"{path} cannot be listed", result.stderr.splitlines(), result.exit_code)
     return sorted(os.fsdecode(name) for name in result.stdout_bytes.split(b"\0") if name)

@@ -5,7 +5,7 @@
 #
 # On stdout: one line "MARK H KIND GZIP CHECKSUM OFFSET MODE SIZE TIME", then the bytes from OFFSET on,
 # perhaps compressed. On stderr, among what tools say: "MARK S STATUS" of what was read, "MARK D SUM"
-# of all of it, "MARK X NAME" for what cannot be copied.
+# of all of it, "MARK X NAME" for what cannot be copied, "MARK Z MODE SIZE TIME" of a file at its end.
 # KIND is f (a file), t (tar), p (plain: "TYPE MODE TIME SIZE LENGTH", a newline, name, content).
 LC_ALL=C
 export LC_ALL
@@ -86,6 +86,7 @@ f0) cat "$p";;
 *) head -c $n "$p";;
 esac
 echo "$i S $?" >&2
+[ $k$n = f0 ] || [ $k != f ] || echo "$i Z $(st "$p" -L)" >&2
 }
 sum() {
 if [ "$h" ]; then

@@ -53,6 +53,7 @@ class Packed:
         size: of what is sent.
         files: how many are in it.
         total: bytes in them.
+        raw: checksum of a file's content as it is here.
     """
 
     content: IO[bytes]
@@ -61,6 +62,7 @@ class Packed:
     files: int
     total: int
     skipped: tuple[str, ...] = ()
+    raw: str = ""
 
     def pieces(self, offset: int) -> Iterator[bytes]:
         """The bytes from there on."""
@@ -109,7 +111,7 @@ def _pack_file(source: IO[bytes], tools: Tools, mode: str, stamp: str) -> Packed
         content = spool.done()
         wire, count = _sum_of(content, tools.checksum)
     line = _line("f", zipped, wire, count, raw.hexdigest(), mode, stamp, 0)
-    return Packed(content, line, count, 1, size)
+    return Packed(content, line, count, 1, size, raw=raw.hexdigest())
 
 
 def _pack_tree(path: Path, tools: Tools) -> Packed:

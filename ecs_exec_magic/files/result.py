@@ -6,6 +6,7 @@ Knows counts. Never knows how it was done.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..views import size
 
@@ -26,6 +27,9 @@ class CopyResult:
             ``cksum``; empty where the container has none of them, and sizes alone agree.
         skipped: what was not copied, each as a sentence: links that lead out of the tree, devices.
         resumed: how often it went on after a lost session.
+        sha256: of a file's content, in hexadecimal; empty for a directory, and where the container
+            has a checksum of another kind.
+        session_id: of the last session.
     """
 
     path: str
@@ -36,6 +40,11 @@ class CopyResult:
     verified: str
     skipped: tuple[str, ...] = ()
     resumed: int = 0
+    sha256: str = ""
+    session_id: str = ""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))  # what a cell shows of it
 
     def __str__(self) -> str:
         many = "1 file" if self.files == 1 else f"{self.files} files"

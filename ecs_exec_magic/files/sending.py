@@ -72,6 +72,7 @@ class _Sending:
         self.wire = 0
         self.resumed = 0
         self.where = ""
+        self.session_id = ""
 
     def send(self) -> None:
         """Bring all of it there."""
@@ -108,6 +109,7 @@ class _Sending:
         finally:
             self._over = True
             self._ready.set()
+        self.session_id = result.session_id
         self._words.end()
         self._out.end()
         where = self._out.told.get("R")
@@ -241,4 +243,6 @@ def _put(
         verified=sending.tools.checksum,
         skipped=sending.packed.skipped,
         resumed=sending.resumed,
+        sha256=sending.packed.raw if sending.tools.checksum in ("sha256", "") else "",
+        session_id=sending.session_id,
     )

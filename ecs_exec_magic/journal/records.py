@@ -76,8 +76,8 @@ class Record:
     Attributes:
         number: counts the runs of the directory, from 1.
         id: unique; ids sort as the runs began.
-        kind: ``exec``, ``shell``, ``fleet``, or ``terminal``: of that only the session is recorded;
-            ``forward`` is a port that was forwarded.
+        kind: ``exec``, ``shell``, ``fleet``, ``copy``, ``forward``, or ``terminal``: of that only the
+            session is recorded. What a copy did stands in its stdout, a line for each fact.
         command: a string, or a list of arguments; masked.
         interpreter: what read the command, when that was not the shell.
         address: the target as it was asked for.
@@ -168,6 +168,8 @@ class Record:
         if self.kind == "forward" and not self.error:
             count = self.traffic.connections if self.traffic else 0
             return f"stopped, {count} connection{'' if count == 1 else 's'}"
+        if self.kind == "copy" and self.ok:
+            return "copied"
         if self.exit_code is None:
             return self.error or "exit code unknown"
         return f"exit code {self.exit_code}" + (f" ({self.signal})" if self.signal else "")

@@ -78,7 +78,7 @@ class Journal:
         It never fails: what went wrong is said in :attr:`Entry.notice`.
 
         Args:
-            kind: ``exec``, ``shell``, ``fleet``, ``terminal`` or ``forward``.
+            kind: ``exec``, ``shell``, ``fleet``, ``copy``, ``terminal`` or ``forward``.
             command: a string, or a list of arguments.
             target: the container, if it is known already.
             address: the target as it was asked for.

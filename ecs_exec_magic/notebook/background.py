@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from ..errors import InvalidRequest
+from ..files import Amount, CopyResult
 from ..results import CommandResult
 from ..tables import Cell, Column, Row, Table, dot
 from ..views import short_address
@@ -145,6 +146,11 @@ class EcsJobs(EcsMagics):
         if not isinstance(job, BackgroundJob):
             raise InvalidRequest(f"job {job.number} has no output to follow: {job.title()}")
         so_far = job.so_far()
+        if isinstance(so_far, Amount | CopyResult):
+            raise InvalidRequest(
+                f"job {job.number} is a copy: it has no output to follow",
+                cure=f"%ecs_jobs {job.number} shows how far it is",
+            )
         if not isinstance(so_far, CommandResult):
             raise InvalidRequest(
                 f"job {job.number} runs in many containers: it has no one output to follow",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cleaning import plain
 from ..errors import CommandFailed
+from ..files import Amount, CopyResult
 from ..results import CommandResult, one_line
 from ..views import BAD, GOOD, short_address, size
 from .kept import KeptShell
@@ -208,6 +209,9 @@ class BackgroundJob:
                 parts.append(self._notice)
             if ended and so_far.exit_code is not None:
                 parts.append(f"exit code {so_far.exit_code}")
+        elif isinstance(so_far, Amount | CopyResult):
+            said = [str(so_far), "" if ended else self._notice]
+            parts += [self._workspace.masked(text) for text in said if text]
         elif so_far is not None:
             parts.append(f"{len(so_far)} ended")
         error = self.exception()

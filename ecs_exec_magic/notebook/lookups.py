@@ -57,6 +57,17 @@ class Lookups:
             lambda client: client.tasks(f"{cluster}/{name}", tags=False, limit=_MOST_OF_A_NAME),
         )
 
+    def names(self, address: str, directory: str, resolve: Callable[[], Any]) -> Wanted:
+        """Names in a directory of a container; those of directories end with a slash.
+
+        Args:
+            address: says which container ``resolve`` finds.
+        """
+        return (
+            (self._key, ("names", address, directory)),
+            lambda: resolve().listdir(directory or ".", slashes=True),
+        )
+
     def profiles(self) -> Wanted:
         """Profiles of the configuration files."""
         return ("profiles", self._key[-1]), _profiles

@@ -5,6 +5,7 @@ Knows what an option's value means. Never knows IPython's completer, nor the net
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import types
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..address import Address, combine, parse_address, parse_cluster, parse_scope
 from ..errors import InvalidRequest
+from ..files import parse_place
 from .choice import Choice
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ _NAME = re.compile(r"\{(\w+)\}|\$(\w+)")
 _CHOICES = re.compile(r"\[?(\w[\w-]*(?:\|\w[\w-]*)+)\]?")
 _SPOKEN_CONTAINER = re.compile(r"(arn:(?:[^:]*:){4}[^:]*|[^:]*):(.*)", re.DOTALL)
 _FEW_IDS = 20
-_ADDRESS, _SCOPE = "[ADDRESS]", "[CLUSTER[/NAME]]"
+_ADDRESS, _SCOPE, _FROM_TO = "[ADDRESS]", "[CLUSTER[/NAME]]", "FROM TO"
+_SURELY_LOCAL = ("/", "./", "../", "~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,13 @@ class _Finder:
             return self._flags()
         if ask.option is None:
             usage = ask.command.usage
-            if ask.words:
-                return iter(())  # one is enough everywhere
-            there = {_ADDRESS: self._address, _SCOPE: self._scope}.get(usage)
+            if len(ask.words) >= (2 if usage == _FROM_TO else 1):
+                return iter(())
+            there = {
+                _ADDRESS: self._address,
+                _SCOPE: self._scope,
+                _FROM_TO: self._place_of_copy,
+            }.get(usage)
             here, text = None, usage
         else:
             dest, text = ask.option.dest, ask.option.metavar
@@ -238,6 +245,31 @@ class _Finder:
         own = self._space.cluster if self._of_listing else self._space.settings.cluster
         return parse_cluster(own)[0] if own else "default"
 
+    # -- files -----------------------------------------------------------------------------------
+
+    def _place_of_copy(self) -> Iterator[Offer]:
+        """One end of a copy: a path in a container, or a local one, or the begin of an address."""
+        typed = self._ask.typed
+        self._ask = replace(self._ask, words=())  # the other end says nothing of this one
+        if typed.startswith(_SURELY_LOCAL):
+            return _local_paths(typed)
+        if typed.startswith(":") or ":/" in typed:
+            return self._remote_paths(typed)
+        return itertools.chain(_local_paths(typed), self._address() if typed else ())
+
+    def _remote_paths(self, typed: str) -> Iterator[Offer]:
+        place = parse_place(typed if typed != ":" else ":.")
+        path = "" if typed == ":" else place.path
+        directory, slash, name = path.rpartition("/")
+        start = typed[: len(typed) - len(name)]
+        values: dict[str, Any] = {**self._ask.values}
+        if place.address is not None:
+            values["target"] = place.address
+        resolve = self._space.resolver(values, bridge="thread")
+        address = str(self._space.choice.overridden(values))
+        (names,) = self._lookups.get(self._lookups.names(address, directory + slash, resolve))
+        return _entries(start, name, names)
+
     # -- what is here ----------------------------------------------------------------------------
 
     def _region(self) -> Iterator[Offer]:
@@ -269,6 +301,23 @@ class _Finder:
                 continue
             if value is not hidden.get(name, nothing) and not isinstance(value, no_data):
                 yield name, value
+
+
+def _local_paths(typed: str) -> Iterator[Offer]:
+    directory, slash, name = typed.rpartition("/")
+    try:
+        with os.scandir(os.path.expanduser(directory + slash) or ".") as found:
+            names = sorted(each.name + "/" * each.is_dir() for each in found)
+    except OSError:
+        names = []
+    return _entries(directory + slash, name, names)
+
+
+def _entries(start: str, name: str, names: Iterable[str]) -> Iterator[Offer]:
+    """Paths of a directory; hidden ones where the name at the cursor is to be one."""
+    for each in names:
+        if name.startswith(".") or not each.startswith("."):
+            yield Offer(start + each, "path")
 
 
 def _choices(text: str) -> Iterator[Offer]:

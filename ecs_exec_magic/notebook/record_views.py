@@ -233,6 +233,8 @@ def _traffic(record: Record) -> str:
 
 
 def _proof(record: Record) -> str:
+    if record.exact and record.kind == "copy":
+        return "the checksums of both ends agree"
     if record.exact:
         return "the output is exact: both ends counted the same"
     return f"none: {record.missing}" if record.missing else ""

@@ -10,6 +10,7 @@ nonce in its parent's arguments, but never the secret, so that nothing it prints
     RS nonce B 1 BYTES ENCODER- CHECKSUM- GROUP- SECRET   the wrapper is ready
     RS secret o|e KIND LENGTH \\n BODY \\n                a piece of stdout or stderr
     RS secret o|e i BODY                                  a short piece, in base64
+    RS secret o|e s \n BASE64 ...                         pieces in base64, until the next record
     RS secret z o|e CHECKSUM...                           the far end's checksum of a whole stream
     RS secret c COUNT                                     bytes of standard input were taken
     RS secret X CODE                                      exit code, when streams came merged
@@ -138,12 +139,18 @@ class RecordReader:
         self._start = _RS + nonce + b" "
         self._buffer = bytearray()
         self._begun = False
+        self._run = ""  # the stream that comes in one run of base64
 
     def feed(self, data: bytes) -> Iterator[Record]:
         """Take bytes, and yield the records that they complete."""
         buffer = self._buffer
         buffer += data
         while buffer:
+            if self._run:
+                end = buffer.find(_RS)
+                yield from self._piece_of_run(len(buffer) if end < 0 else end, over=end >= 0)
+                if end < 0:
+                    return
             at = buffer.find(self._start)
             if at < 0:
                 keep = self._partial_start()
@@ -179,6 +186,9 @@ class RecordReader:
                     else:
                         yield Damage("a frame does not end where it says")
                     del buffer[:taken]
+                case [("o" | "e") as stream, "s"] if self._begun:
+                    self._run = stream
+                    del buffer[: newline + 1]
                 case _:
                     record = _record(words)
                     del buffer[: newline + 1]
@@ -196,6 +206,18 @@ class RecordReader:
                 yield Damage("the last record is cut off")
             yield Noise(bytes(self._buffer))
             self._buffer.clear()
+
+    def _piece_of_run(self, size: int, *, over: bool) -> Iterator[Record]:
+        """What the next so many bytes of a run hold; what is no whole group of base64 stays."""
+        text = bytes(self._buffer[:size]).replace(b"\n", b"")
+        whole = len(text) - len(text) % 4
+        self._buffer[:size] = b"" if over else text[whole:]
+        if whole:
+            yield _frame(self._run, "b", text[:whole])
+        if over:
+            self._run = ""
+            if whole < len(text):
+                yield Damage("a run of base64 is cut off")
 
     def _partial_start(self) -> int:
         """How many bytes at the buffer's end may be the beginning of a record."""
@@ -299,6 +321,8 @@ class Stream:
 
 def _overlap(data: bytes, mark: bytes) -> int:
     """How many bytes at the end of data are a beginning of the mark."""
+    if mark[:1] not in data[1 - len(mark) :]:
+        return 0
     for size in range(min(len(mark) - 1, len(data)), 0, -1):
         if data.endswith(mark[:size]):
             return size

@@ -5,6 +5,9 @@
 #
 #   sh -c THIS ecs-exec-magic NONCE TIMEOUT STDIN KIND WORD...
 #
+# STDIN is i where input will come, and b where nobody waits for single pieces of the output, and there
+# is no terminal: it then comes in one run.
+#
 # Processes (| is a pipe; all but the command share the wrapper's process group):
 #
 #   main ── ( relay | ctl | feed | run ── the command, in its own group ) | pump o | pump e
@@ -52,8 +55,7 @@ esac
 }
 # The command could read the nonce in /proc: what begins records and ends streams is made here, told
 # to the client before the command starts, and never stands in any argument or variable of it.
-_k=$(dd if=/dev/urandom bs=18 count=1 2>/dev/null | $_x)
-_k=$(printf %s $_k)
+_k=$(printf %s $(dd if=/dev/urandom bs=18 count=1 2>/dev/null | $_x))
 _k=${_k:-$_n-$$}
 _e=$(printf "\036")
 _m=$_e$_k$_e
@@ -212,10 +214,15 @@ exec 5<&0 9>&1
 _u=$(printf "\357\277\275")
 _c=$(printf "\032")
 _n=$_m
-[ "$_x" = base64 ] || _n=$(printf %s $_m | $_x)
-[ "$_x" = base64 ] || _n=$(printf %s $_n)
+[ "$_x" = base64 ] || _n=$(printf %s $(printf %s $_m | $_x))
 _p=$( {
 exec 6>&1
+# In one run: until the pipe has no writer any more, and without processes for each piece. What it is
+# written to carries no other stream, since b is given without a terminal only; the next record ends it.
+[ "$_i$1$_x" = bobase64 ] && {
+printf "\036%s o s\n" $_k >&9
+$_v <&5 | base64 >&9
+}
 _r=
 while _b=$(dd bs=65536 count=1 <&5 2>/dev/null | $_v | $_x) && [ "$_b" ]; do
 _b=$(printf %s $_b)

@@ -9,10 +9,11 @@ import pytest
 from IPython.core.error import UsageError
 
 import ecs_exec_magic as ecs
-from ecs_exec_magic.files import CopyResult
-from ecs_exec_magic.notebook.copying import _Amount
+from ecs_exec_magic.files import Amount, CopyResult
+from ecs_exec_magic.notebook.copying import CP_LINE
 
 from .conftest import FakeTarget, World
+from .test_completion import patient, words  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -99,17 +100,44 @@ def test_what_is_said(
 
 
 def test_the_bar() -> None:
-    amount = _Amount("web")
-    assert str(amount) == "web"
+    amount = Amount()
+    assert str(amount) == ""
     amount.told(512, None)
-    assert str(amount) == "web · 512 B"
+    assert str(amount) == "512 B"
     amount.told(512, 1024)
-    assert str(amount) == "web · ██████████░░░░░░░░░░ 50% of 1.0 KiB"
+    assert str(amount) == "██████████░░░░░░░░░░ 50% of 1.0 KiB"
+
+
+def test_paths_are_completed(
+    shell: InteractiveShell,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def listdir(self: FakeTarget, directory: str, *, slashes: bool) -> list[str]:
+        assert slashes
+        asked.append((self.container, directory))
+        return [".hidden", "hosts", "home/", "a b"]
+
+    monkeypatch.setattr(FakeTarget, "listdir", listdir, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "x.csv").touch()
+    (tmp_path / "read me").touch()
+    shell.run_line_magic("ecs_target", "demo/web:nginx")
+    assert words(shell, "%ecs_cp re¦") == {"reports/", "read\\ me"}
+    assert words(shell, "%ecs_cp reports/¦") == {"reports/x.csv"}
+    assert words(shell, "%ecs_cp ./rep¦ :/x") == {"./reports/"}
+    assert words(shell, "%ecs_cp x :/etc/ho¦") == {":/etc/hosts", ":/etc/home/"}
+    assert words(shell, "%ecs_cp web:side:/etc/.¦ x") == {"web:side:/etc/.hidden"}
+    assert words(shell, "%ecs_cp :ho¦") == {":hosts", ":home/"}
+    assert asked == [("nginx", "/etc/"), ("side", "/etc/"), ("nginx", ".")]
+    assert "prod/" in words(shell, "%ecs_cp x pr¦")
 
 
 def test_the_page_explains_every_option() -> None:
-    from ecs_exec_magic.notebook.copying import CP_LINE
-
     page = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
-    for option in CP_LINE.options[:3]:
+    for option in CP_LINE.options[:4]:
         assert f"`{option.name}" in page

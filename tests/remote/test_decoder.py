@@ -115,6 +115,28 @@ def test_no_bytes_break_the_reader(data: bytes, cuts: list[int]) -> None:
         assert isinstance(record, Record)
 
 
+def _joined(records: list[Record]) -> bytes:
+    return b"".join(each.data for each in records if isinstance(each, StreamData))
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(0, 900), max_size=20))
+def test_a_run_ends_with_the_next_record(data: bytes, cuts: list[int]) -> None:
+    wire = BEGIN + b"\x1es3cr3t o s\n" + base64.encodebytes(data)
+    records = read(wire + b"\x1es3cr3t z o 1 2\n" + frame(b"e", b"x"), cuts)
+    assert records[-2:] == [Proof("o", "1 2"), StreamData("e", b"x")]
+    assert {type(each) for each in records[1:-2]} <= {StreamData}
+    assert _joined(records[:-1]) == data
+
+
+def test_a_run_that_is_cut_or_broken_is_told() -> None:
+    begin = BEGIN + b"\x1es3cr3t o s\n"
+    for wire in (b"AAA\n", b"!!!!\n", b"AAAA\nAA\n"):
+        records = read(begin + wire + b"\x1es3cr3t z o 1 2\n")
+        assert any(isinstance(each, Damage) for each in records)
+        assert records[-1] == Proof("o", "1 2")
+    assert _joined(read(begin + base64.b64encode(b"abcdef"))) == b"abcdef"
+
+
 @pytest.mark.parametrize(
     "broken",
     [
