@@ -45,6 +45,12 @@ _REPEATABLE = (str, bytes, bytearray, memoryview, os.PathLike, list, tuple)
 _NOTHING_RAN = (AgentNotConnected, Throttled)
 _NOBODY_KNOWS = (ServiceError, SessionLost, ProtocolError)
 
+OPENING = 32
+"""Sessions that are being opened at once, however many run: as many as there are threads for AWS.
+
+Thousands that all begin together would wait for each other until their time limits are over.
+"""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between attempts
 _CROWDED = 60.0  # seconds that others' sessions are waited for
 _LOOK_AGAIN = 3.0
@@ -214,9 +220,17 @@ class Fleet:
         refs = {each.address: _plain(each) for each in self.targets}
 
         def make(on_result: OnResult | None, on_notice: OnNotice | None) -> FleetJob:
+            opening = asyncio.Semaphore(OPENING)
+
             def job(address: str) -> Job:
                 # A request of its own for each: the mark of its output must not be known elsewhere.
-                return Job(self._api, refs[address], replace(request), on_notice=on_notice)
+                return Job(
+                    self._api,
+                    refs[address],
+                    replace(request),
+                    on_notice=on_notice,
+                    opening=opening,
+                )
 
             census = Census(self._api)
 

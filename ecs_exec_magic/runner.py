@@ -203,6 +203,8 @@ class Job:
         on_output: called with each piece of output, on the event loop.
         on_notice: called with a sentence for people when something takes long, on the event loop.
         on_batch: awaited between pieces of output; holds the command back while it waits.
+        opening: held while the session is asked for and connected to; limits how many do that at
+            once.
     """
 
     def __init__(
@@ -214,6 +216,7 @@ class Job:
         on_output: Callable[[OutputEvent], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
         on_batch: Callable[[], Awaitable[object]] | None = None,
+        opening: asyncio.Semaphore | None = None,
     ) -> None:
         self._api = api
         self._ref = ref
@@ -221,6 +224,7 @@ class Job:
         self._on_output = on_output
         self._on_notice = on_notice
         self._on_batch = on_batch
+        self._opening = opening or contextlib.nullcontext()
         self._execution: Execution | None = None
         self._task: asyncio.Task[Any] | None = None
         self._interrupts = 0
@@ -336,7 +340,8 @@ class Job:
         place = contextlib.AsyncExitStack()
         await place.enter_async_context(slots.hold(self._ref, self._on_notice))
         try:
-            connection = await self._connect(api_command)
+            async with self._opening:
+                connection = await self._connect(api_command)
         except BaseException:
             await place.aclose()
             raise
