@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections import Counter
 from struct import unpack
 from typing import Any
 from uuid import UUID
@@ -24,17 +25,30 @@ from ecs_exec_magic.remote.wrapper import split
 _ARN = "arn:aws:ecs:us-east-1:123456789012"
 _SECRET = b"G2ir6eE1FfSkBTEPrGZYtNei"
 _HEAD = b"\x1e" + _SECRET
+_NAME = b"ip-172-31-64-5.ec2.internal\n"
 _JSON = {"Content-Type": "application/x-amz-json-1.1"}
 
 
 class FarEnd:
-    """The answers.
+    """The answers, on the event loop that serves them.
 
     Args:
         tasks: how many there are, in service ``worker`` of cluster ``demo``.
+
+    Attributes:
+        calls: how often each operation was called.
+        throttle: so many calls of ExecuteCommand to come are refused.
+        release: commands with ``sleep`` in them end once this is set.
+        running, most_running: commands that have begun and not ended.
+        most_open: connections at once.
     """
 
     def __init__(self, tasks: int) -> None:
+        self.calls: Counter[str] = Counter()
+        self.throttle = 0
+        self.release = asyncio.Event()
+        self.running = self.most_running = 0
+        self._open = self.most_open = 0
         self._ids = MessageIds()
         self._arns = [f"{_ARN}:task/demo/{number:032x}" for number in range(tasks)]
         self._asked: dict[str, tuple[bytes, str]] = {}
@@ -49,6 +63,11 @@ class FarEnd:
     async def _call(self, request: web.Request) -> web.Response:
         asked = await request.json()
         operation = request.headers["X-Amz-Target"].rpartition(".")[2]
+        self.calls[operation] += 1
+        if operation == "ExecuteCommand" and self.throttle:
+            self.throttle -= 1
+            refusal = {"__type": "ThrottlingException", "message": "Rate exceeded"}
+            return web.Response(status=400, text=json.dumps(refusal), headers=_JSON)
         answer: dict[str, Any] = getattr(self, f"_{operation}")(asked, request.host)
         return web.Response(text=json.dumps(answer), headers=_JSON)
 
@@ -76,21 +95,45 @@ class FarEnd:
     async def _session(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
+        self._open += 1
+        self.most_open = max(self.most_open, self._open)
         await socket.receive()  # who is there
-        nonce, command = self._asked.pop(request.match_info["session"])
-        pieces = _held(nonce) if "sleep" in command else _ended(nonce)
-        for number, piece in enumerate(pieces):
-            await socket.send_bytes(self._frame(MessageType.OUTPUT, number, piece))
-        async for message in socket:
-            if message.data[4:15] == b"acknowledge":
-                continue
-            wire_id, (sequence,) = message.data[64:80], unpack(">q", message.data[48:56])
-            acknowledged = acknowledgement("input_stream_data", wire_id, sequence, self._ids(), 1)
-            await socket.send_bytes(acknowledged)
-            if message.data[-1:] == b"\n":  # all has come; else it asks whether somebody is there
-                closed = self._frame(MessageType.CHANNEL_CLOSED, 0, b'{"Output": ""}')
-                await socket.send_bytes(closed)
+        command = asyncio.ensure_future(
+            self._command(socket, *self._asked.pop(request.match_info["session"]))
+        )
+        try:
+            async for message in socket:
+                if message.data[4:15] != b"acknowledge":
+                    await self._input(socket, message.data)
+        finally:
+            command.cancel()
+            self._open -= 1
         return socket
+
+    async def _command(self, socket: web.WebSocketResponse, nonce: bytes, command: str) -> None:
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        number = 0
+        try:
+            if "sleep" in command:
+                for number, piece in enumerate((_begin(nonce), _output(b"here\n")), 1):
+                    await socket.send_bytes(self._frame(MessageType.OUTPUT, number - 1, piece))
+                await self.release.wait()
+            for piece in (
+                _ending(b"here\n") if number else [_begin(nonce), *_ending(_NAME, new=True)]
+            ):
+                await socket.send_bytes(self._frame(MessageType.OUTPUT, number, piece))
+                number += 1
+        finally:
+            self.running -= 1
+
+    async def _input(self, socket: web.WebSocketResponse, data: bytes) -> None:
+        wire_id, (sequence,) = data[64:80], unpack(">q", data[48:56])
+        await socket.send_bytes(
+            acknowledgement("input_stream_data", wire_id, sequence, self._ids(), 1)
+        )
+        if data[-1:] == b"\n":  # all has come; else it asks whether somebody is there
+            await socket.send_bytes(self._frame(MessageType.CHANNEL_CLOSED, 0, b'{"Output": ""}'))
 
     def _frame(self, kind: str, number: int, payload: bytes) -> bytes:
         name = UUID(bytes=self._ids())
@@ -129,23 +172,20 @@ def _begin(nonce: bytes) -> bytes:
     return b"\x1e%s B 1 r base64- cksum- setsid- %s\n" % (nonce, _SECRET)
 
 
-def _held(nonce: bytes) -> list[bytes]:
-    """The frames of a command that prints a line and goes on."""
-    return [_begin(nonce), b"%s o t 5\nhere\n\n" % _HEAD]
+def _output(data: bytes) -> bytes:
+    return b"%s o t %d\n%s\n" % (_HEAD, len(data), data)
 
 
-def _ended(nonce: bytes) -> list[bytes]:
-    """The frames of ``hostname``, as its wrapper writes them."""
+def _ending(output: bytes, *, new: bool = False) -> list[bytes]:
+    """The frames of a command's end, as its wrapper writes them, behind what it has printed."""
     mark = _HEAD + b"\x1e"
-    name = b"ip-172-31-64-5.ec2.internal\n"
     errors, ending = mark + mark, mark + b" 0 0 " + mark
     return [
-        _begin(nonce),
         b"%s e t %d\n%s\n" % (_HEAD, len(errors), errors),
         b"%s z e %s\n" % (_HEAD, _proof(errors)),
-        b"%s o t %d\n%s\n" % (_HEAD, len(name), name),
-        b"%s o t %d\n%s\n" % (_HEAD, len(ending), ending),
-        b"%s z o %s\n" % (_HEAD, _proof(name + ending)),
+        *([_output(output)] if new else []),
+        _output(ending),
+        b"%s z o %s\n" % (_HEAD, _proof(output + ending)),
     ]
 
 
@@ -155,16 +195,21 @@ def _proof(data: bytes) -> bytes:
     return b"%d %d" % (checksum.value(), len(data))
 
 
-async def _serve(tasks: int) -> None:
-    runner = web.AppRunner(FarEnd(tasks).application(), access_log=None)
+async def serve(far: FarEnd) -> tuple[web.AppRunner, str]:
+    """Serve it on a free port; returns what ends that, and the URL."""
+    runner = web.AppRunner(far.application(), access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1000)
-    await site.start()
-    sys.stdout.write(f"http://127.0.0.1:{runner.addresses[0][1]}\n")
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1000).start()
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+
+async def _main(tasks: int) -> None:
+    runner, url = await serve(FarEnd(tasks))
+    sys.stdout.write(url + "\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
     await runner.cleanup()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1])))
+    asyncio.run(_main(int(sys.argv[1])))

@@ -24,6 +24,7 @@ from .errors import (
 )
 from .fleet_result import FleetResult, Outcome
 from .results import CommandResult
+from .room import Room
 from .runner import Job, Request
 from .running import RunningCommand, watch
 
@@ -44,12 +45,6 @@ _REPEATABLE = (str, bytes, bytearray, memoryview, os.PathLike, list, tuple)
 
 _NOTHING_RAN = (AgentNotConnected, Throttled)
 _NOBODY_KNOWS = (ServiceError, SessionLost, ProtocolError)
-
-OPENING = 32
-"""Sessions that are being opened at once, however many run: as many as there are threads for AWS.
-
-Thousands that all begin together would wait for each other until their time limits are over.
-"""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between attempts
 _CROWDED = 60.0  # seconds that others' sessions are waited for
@@ -169,7 +164,11 @@ class Fleet:
 
         result = watch(
             self._bridge,
-            lambda emit, _: make(lambda *both: emit(both, 0), lambda text: emit(text, 0)),
+            # Nothing is carried to this thread for nobody: each time, both threads would wait.
+            lambda emit, _: make(
+                None if on_result is None else lambda *both: emit(both, 0),
+                None if on_notice is None else lambda text: emit(text, 0),
+            ),
             show,
             on_tick,
         )
@@ -220,7 +219,12 @@ class Fleet:
         refs = {each.address: _plain(each) for each in self.targets}
 
         def make(on_result: OnResult | None, on_notice: OnNotice | None) -> FleetJob:
-            opening = asyncio.Semaphore(OPENING)
+            room = Room.of(min(limits.max_parallel, len(refs)))
+            if room.limit is not None and on_notice is not None:
+                on_notice(
+                    f"only {room.running} containers at once: this process may have no more than "
+                    f"{room.limit} files open (ulimit -n)"
+                )
 
             def job(address: str) -> Job:
                 # A request of its own for each: the mark of its output must not be known elsewhere.
@@ -229,7 +233,7 @@ class Fleet:
                     refs[address],
                     replace(request),
                     on_notice=on_notice,
-                    opening=opening,
+                    room=room,
                 )
 
             census = Census(self._api)
@@ -243,7 +247,7 @@ class Fleet:
                 job,
                 list(refs),
                 request.shown(),
-                limits=limits,
+                limits=replace(limits, max_parallel=max(1, room.running)),
                 crowd=crowd,
                 on_result=on_result,
                 on_notice=on_notice,
