@@ -14,10 +14,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import resource
-import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from pathlib import Path
@@ -26,9 +27,12 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from .crowd import say
+from .official import ABSENT, official
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .official import Official
 
 _KEYS = ("AKIABENCH", "secret")
 _PARALLEL = 50
@@ -66,7 +70,9 @@ def rate(url: str) -> dict[str, float]:
 def memory(url: str) -> dict[str, float]:
     """Hold a session open in every task; what each takes."""
     fleet = _fleet(url)
-    fleet._api.client("ecs", once=True)
+    targets, fleet.targets = fleet.targets, fleet.targets[:1]
+    fleet.run("hostname")  # what is loaded once counts for no session
+    fleet.targets = targets
     before, traced = _resident(), tracemalloc.get_traced_memory()[0]
     running: Any = fleet.start("echo here; exec sleep 600", max_parallel=len(fleet.addresses))
     jobs = running._work._running
@@ -114,35 +120,33 @@ def measure(name: str, url: str) -> float:
     return told["cpu"]
 
 
-def official(url: str, environment: dict[str, str]) -> float | None:
-    """The same with ``xargs -P``; None where its programs are not on PATH."""
-    if not shutil.which("aws") or not shutil.which("session-manager-plugin"):
-        return None
+def beside(tools: Official, url: str) -> float:
+    """The same with ``xargs -P``, as a row; returns the processor time of a command."""
     ecs = boto3.Session(*_KEYS, region_name="us-east-1").client("ecs", endpoint_url=url)
     tasks = ecs.list_tasks(cluster="demo", serviceName="worker")["taskArns"][:_OFFICIAL]
-    command = ["xargs", "-P", str(_OFFICIAL_PARALLEL), "-I{}", "aws", "ecs", "execute-command"]
-    command += ["--cluster", "demo", "--interactive", "--command", "hostname", "--task", "{}"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    done = subprocess.run(
-        command,
-        input="\n".join(tasks),
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    took = time.perf_counter() - start
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    good = done.stdout.count(".internal")
-    assert good == len(tasks), done.stdout[-2000:]
-    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    keyboard, screen = pty.openpty()  # without a terminal the plugin ends at once
+    with tempfile.NamedTemporaryFile("w") as names:
+        names.write("\n".join(tasks))
+        names.flush()
+        command = ["xargs", "-a", names.name, "-P", str(_OFFICIAL_PARALLEL), "-I{}", tools.aws]
+        command += ["--region", tools.region, "ecs", "execute-command", "--cluster", "demo"]
+        command += ["--interactive", "--command", "hostname", "--task", "{}"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.perf_counter()
+        done = subprocess.run(
+            command, stdin=screen, capture_output=True, env=tools.environment, check=False
+        )
+        took = time.perf_counter() - start
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    os.close(keyboard)
+    os.close(screen)
+    assert done.stdout.count(b".internal") == len(tasks), done.stdout + done.stderr
+    cpu = (used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime) / len(tasks)
     say(
-        f"| xargs -P {_OFFICIAL_PARALLEL}, AWS CLI and plugin | {len(tasks) / took:.1f} "
-        f"| {1000 * cpu / len(tasks):.0f} ms | |"
+        f"| the same, xargs -P {_OFFICIAL_PARALLEL} over the AWS CLI with the plugin "
+        f"{tools.version} | {len(tasks) / took:.1f} | {1000 * cpu:.0f} ms | |"
     )
-    return cpu / len(tasks)
+    return cpu
 
 
 @contextlib.contextmanager
@@ -177,19 +181,18 @@ def nothing(tasks: int) -> Iterator[str]:
         child.communicate()
 
 
-def main(tasks: int = 100, runtime: str = "bwrap") -> None:
+def main(tasks: int = 200, runtime: str = "bwrap") -> None:
     """Measure, and print a table."""
     say(f"\nFleets: {tasks:,} tasks, {_PARALLEL} at once, the far end on the same cores:\n")
     say("| far end | commands/s | processor time each | sessions open at once |\n|---|---|---|---|")
-    with nothing(max(tasks, 1000)) as url:
+    with nothing(tasks) as url:
         measure("nothing", url)
     with practice(runtime, tasks) as (url, environment):
         ours = measure(f"practice cluster, {runtime}, fast", url)
-        theirs = official(url, environment)
+        tools = official(environment)
+        theirs = None if tools is None else beside(tools, url)
     if theirs is None:
-        say(
-            "\nThe AWS CLI and the session-manager-plugin are not on PATH: nothing to compare with."
-        )
+        say(f"\n{ABSENT}")
     else:
         say(f"\nProcessor time of the official way and of this one: {theirs / ours:.0f} to 1.")
 
