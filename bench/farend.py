@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections import Counter
 from struct import unpack
@@ -204,6 +205,7 @@ async def serve(far: FarEnd) -> tuple[web.AppRunner, str]:
 
 
 async def _main(tasks: int) -> None:
+    logging.getLogger("aiohttp.server").disabled = True  # clients may end as they like
     runner, url = await serve(FarEnd(tasks))
     sys.stdout.write(url + "\n")
     sys.stdout.flush()

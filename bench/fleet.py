@@ -1,7 +1,7 @@
 """What fleets cost: ``python -m bench.fleet [TASKS [RUNTIME]]`` from the project's root.
 
 One command in each of many tasks, all from one process that does nothing else: commands a second,
-processor time of that process for each, from its start to its end, and the memory of its sessions
+processor time of that process for each, and the memory of its sessions
 when all of them are open at once. Twice: with the practice cluster, whose own processes and shells
 take most of the same cores, and with a far end that costs next to nothing (:mod:`bench.farend`).
 
@@ -53,18 +53,22 @@ def _fleet(url: str) -> Any:
 def rate(url: str) -> dict[str, float]:
     """Run ``hostname`` everywhere."""
     fleet = _fleet(url)
-    start = time.perf_counter()
+    before, start = _processor_time(), time.perf_counter()
     result = fleet.run("hostname", max_parallel=_PARALLEL)
     took = time.perf_counter() - start
     assert all(each.exact and each.ok for each in result.results.values()), result
     assert len(result.results) == len(fleet.addresses), result
-    used = resource.getrusage(resource.RUSAGE_SELF)
     count = len(result)
     return {
-        "commands": count,
-        "seconds": took,
-        "cpu": (used.ru_utime + used.ru_stime) / count,
+        "rate": count / took,
+        "cpu": (_processor_time() - before) / count,
+        "start": before,
     }
+
+
+def _processor_time() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def memory(url: str) -> dict[str, float]:
@@ -78,7 +82,7 @@ def memory(url: str) -> dict[str, float]:
     jobs = running._work._running
     while sum(bool(job.so_far().stdout_bytes) for job in list(jobs.values())) < len(fleet.targets):
         assert not running.done(), list(running.so_far().values())[:1]
-        time.sleep(0.2)
+        time.sleep(1)
     grown, traced = _resident() - before, tracemalloc.get_traced_memory()[0] - traced
     count = len(fleet.targets)
     # Ended from outside: what saying good-bye to so many takes is not measured here.
@@ -114,7 +118,8 @@ def measure(name: str, url: str) -> float:
     traced = client("memory", url, "-X", "tracemalloc") if name == "nothing" else None
     witness = "" if traced is None else f", {traced['traced'] / 1000:.0f} KB by tracemalloc"
     say(
-        f"| {name} | {told['commands'] / told['seconds']:.1f} | {1000 * told['cpu']:.1f} ms "
+        f"| {name} | {told['rate']:.1f} "
+        f"| {1000 * told['cpu']:.1f} ms, and {told['start']:.1f} s to start and find them "
         f"| {held['sessions']:.0f}: {held['resident'] / 1000:.0f} KB each{witness} |"
     )
     return told["cpu"]
