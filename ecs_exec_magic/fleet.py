@@ -136,7 +136,7 @@ class Fleet:
             stdin: text, bytes, a path or a list: each container gets all of it.
             timeout: seconds for each command.
             check: raise unless all of them end with exit code 0.
-            max_parallel: containers at once.
+            max_parallel: containers at once; fewer where the process may not open enough files.
             retry: begin the command again up to so often where it fails, with growing pauses.
                 Where nobody knows whether it ran it is not repeated, unless ``idempotent``.
             max_failures: once it has failed in so many, begin no more; those that run go on.
