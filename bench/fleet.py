@@ -149,7 +149,7 @@ def beside(tools: Official, url: str) -> float:
     cpu = (used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime) / len(tasks)
     say(
         f"| the same, xargs -P {_OFFICIAL_PARALLEL} over the AWS CLI with the plugin "
-        f"{tools.version} | {len(tasks) / took:.1f} | {1000 * cpu:.0f} ms | |"
+        f"{tools.version} | {len(tasks) / took:.2f} | {1000 * cpu:.0f} ms | |"
     )
     return cpu
 
