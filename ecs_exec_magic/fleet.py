@@ -24,6 +24,7 @@ from .errors import (
 )
 from .fleet_result import FleetResult, Outcome
 from .results import CommandResult
+from .room import Room
 from .runner import Job, Request
 from .running import RunningCommand, watch
 
@@ -135,7 +136,7 @@ class Fleet:
             stdin: text, bytes, a path or a list: each container gets all of it.
             timeout: seconds for each command.
             check: raise unless all of them end with exit code 0.
-            max_parallel: containers at once.
+            max_parallel: containers at once; fewer where the process may not open enough files.
             retry: begin the command again up to so often where it fails, with growing pauses.
                 Where nobody knows whether it ran it is not repeated, unless ``idempotent``.
             max_failures: once it has failed in so many, begin no more; those that run go on.
@@ -163,7 +164,11 @@ class Fleet:
 
         result = watch(
             self._bridge,
-            lambda emit, _: make(lambda *both: emit(both, 0), lambda text: emit(text, 0)),
+            # Nothing is carried to this thread for nobody: each time, both threads would wait.
+            lambda emit, _: make(
+                None if on_result is None else lambda *both: emit(both, 0),
+                None if on_notice is None else lambda text: emit(text, 0),
+            ),
             show,
             on_tick,
         )
@@ -214,9 +219,22 @@ class Fleet:
         refs = {each.address: _plain(each) for each in self.targets}
 
         def make(on_result: OnResult | None, on_notice: OnNotice | None) -> FleetJob:
+            room = Room.of(min(limits.max_parallel, len(refs)))
+            if room.limit is not None and on_notice is not None:
+                on_notice(
+                    f"only {room.running} containers at once: this process may have no more than "
+                    f"{room.limit} files open (ulimit -n)"
+                )
+
             def job(address: str) -> Job:
                 # A request of its own for each: the mark of its output must not be known elsewhere.
-                return Job(self._api, refs[address], replace(request), on_notice=on_notice)
+                return Job(
+                    self._api,
+                    refs[address],
+                    replace(request),
+                    on_notice=on_notice,
+                    room=room,
+                )
 
             census = Census(self._api)
 
@@ -229,7 +247,7 @@ class Fleet:
                 job,
                 list(refs),
                 request.shown(),
-                limits=limits,
+                limits=replace(limits, max_parallel=max(1, room.running)),
                 crowd=crowd,
                 on_result=on_result,
                 on_notice=on_notice,

@@ -26,6 +26,9 @@ _TABLE_MOST = 50
 _DIFF_LINES = 5000
 """Lines of each text that are compared: the time grows with the product of both."""
 
+_DIFF_MOST = 50
+"""Texts that are compared with the most frequent one: a thousand hosts may each say their own."""
+
 _LOOKS = {
     "ok": ("good", "✓"),
     "failed": ("bad", "✗"),
@@ -137,7 +140,7 @@ def differences(groups: Sequence[tuple[Sequence[str], str]]) -> Differences:
     if not odd:
         return Differences(f"no difference between {len(usual)} containers")
     parts: list[str] = []
-    for addresses, other in odd:
+    for addresses, other in odd[:_DIFF_MOST]:
         parts += [f"--- {_who(usual)}", f"+++ {_who(addresses)}"]
         before, after = text.splitlines(), other.splitlines()
         if max(len(before), len(after)) > _DIFF_LINES:
@@ -145,6 +148,12 @@ def differences(groups: Sequence[tuple[Sequence[str], str]]) -> Differences:
             continue
         changes = list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]
         parts += changes or ["@@ they differ in white space at the ends of lines @@"]
+    if len(odd) > _DIFF_MOST:
+        rest = sum(len(addresses) for addresses, _ in odd[_DIFF_MOST:])
+        parts.append(
+            f"@@ and {len(odd) - _DIFF_MOST} more texts, of {rest} containers; "
+            ".group() has them all @@"
+        )
     return Differences("\n".join(parts))
 
 

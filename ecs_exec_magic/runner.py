@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .address import ContainerRef
     from .aws.api import AwsApi
     from .remote.wrapper import Wrapped
+    from .room import Room
 
 __all__ = [
     "Job",
@@ -206,6 +207,7 @@ class Job:
         on_output: called with each piece of output, on the event loop.
         on_notice: called with a sentence for people when something takes long, on the event loop.
         on_batch: awaited between pieces of output; holds the command back while it waits.
+        room: what it shares with others that run beside it.
     """
 
     def __init__(
@@ -217,6 +219,7 @@ class Job:
         on_output: Callable[[OutputEvent], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
         on_batch: Callable[[], Awaitable[object]] | None = None,
+        room: Room | None = None,
     ) -> None:
         self._api = api
         self._ref = ref
@@ -224,6 +227,7 @@ class Job:
         self._on_output = on_output
         self._on_notice = on_notice
         self._on_batch = on_batch
+        self._room = room
         self._execution: Execution | None = None
         self._task: asyncio.Task[Any] | None = None
         self._interrupts = 0
@@ -337,9 +341,13 @@ class Job:
 
     async def _in_session(self, api_command: str, wrapped: Wrapped | None) -> Outcome:
         place = contextlib.AsyncExitStack()
-        await place.enter_async_context(slots.hold(self._ref, self._on_notice))
         try:
-            connection = await self._connect(api_command)
+            await place.enter_async_context(slots.hold(self._ref, self._on_notice))
+            async with contextlib.AsyncExitStack() as opening:
+                if self._room is not None:
+                    await place.enter_async_context(self._room.sessions)
+                    await opening.enter_async_context(self._room.opening)
+                connection = await self._connect(api_command)
         except BaseException:
             await place.aclose()
             raise

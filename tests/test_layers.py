@@ -37,7 +37,8 @@ BELOW: dict[str, set[str]] = {
     "remote": BASE | {"channel"},
     "aws": BASE | {"channel"},
     "portal": BASE | {"runner"},  # only to settle sessions at the end, imported when it is needed
-    "runner": BASE | {"channel", "remote", "aws"},
+    "room": set(),
+    "runner": BASE | {"channel", "remote", "aws", "room"},
     "terminal": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "forwarding": BASE | {"channel", "remote", "aws", "portal", "runner"},
     "running": BASE | {"portal"},
@@ -48,7 +49,7 @@ BELOW: dict[str, set[str]] = {
     "shell": BASE | {"aws", "portal", "running", "warm"},
     "fleet_views": BASE,
     "fleet_result": BASE | {"fleet_views"},
-    "fleet": BASE | {"aws", "fleet_result", "portal", "runner", "running"},
+    "fleet": BASE | {"aws", "fleet_result", "portal", "room", "runner", "running"},
     "target": BASE
     | {"aws", "copies", "forwarding", "portal", "runner", "running", "shell", "stream"}
     | {"terminal", "warm"}
@@ -78,6 +79,7 @@ FOREIGN: dict[str, set[str]] = {
     "channel": {"boto3", "botocore", "IPython", "ipywidgets"},
     "remote": {"boto3", "botocore", "IPython", "ipywidgets", "picows"},
     "aws": {"IPython", "ipywidgets", "picows"},
+    "room": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "runner": {"IPython", "ipywidgets", "picows"},
     "running": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "warm": {"IPython", "ipywidgets", "picows"},

@@ -34,6 +34,7 @@ class AwsSessionServices:
         self._api = api
         self._session_id = grant.session_id
         self._stream_url = grant.stream_url
+        self._signed: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"<AwsSessionServices of {self._session_id}>"
@@ -97,29 +98,33 @@ class AwsSessionServices:
 
         Empty without credentials, and for a URL that is presigned.
         """
-        parts = urlsplit(url)
-        if any(name.lower().startswith("x-amz-") for name, _ in parse_qsl(parts.query, True)):
-            return {}
-        scheme = {"wss": "https", "ws": "http"}.get(parts.scheme, parts.scheme)
+        signed, self._signed = self._signed, None
+        if signed is not None and url == self._stream_url:
+            return signed
         try:
-            return await self._api.in_thread(
-                lambda: _signature(
-                    self._api, urlunsplit(parts._replace(scheme=scheme, fragment=""))
-                )
-            )
+            return await self._api.in_thread(lambda: _signature(self._api, url))
         except EcsExecError:
             # AWS still takes unsigned upgrades; the refusal, if one comes, says more than this.
             return {}
+
+    def sign_first(self) -> None:
+        """Sign the first upgrade, in the thread that has started the session; best effort."""
+        with contextlib.suppress(Exception):  # whatever it is, :meth:`sign` will meet it again
+            self._signed = _signature(self._api, self._stream_url)
 
 
 def _signature(api: AwsApi, url: str) -> dict[str, str]:
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
+    parts = urlsplit(url)
+    if any(name.lower().startswith("x-amz-") for name, _ in parse_qsl(parts.query, True)):
+        return {}
+    scheme = {"wss": "https", "ws": "http"}.get(parts.scheme, parts.scheme)
     credentials = api.session.get_credentials()
     if credentials is None:
         return {}
-    request = AWSRequest("GET", url)
+    request = AWSRequest("GET", urlunsplit(parts._replace(scheme=scheme, fragment="")))
     frozen: Any = credentials.get_frozen_credentials()
     SigV4Auth(frozen, "ssmmessages", api.region).add_auth(request)
     return {name: str(value) for name, value in request.headers.items()}

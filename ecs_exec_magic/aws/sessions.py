@@ -319,7 +319,9 @@ def _read(api: AwsApi, ref: ContainerRef, answer: dict[str, Any]) -> StartedSess
         )
         error.request_id = request_id
         raise error
-    return StartedSession(grant, AwsSessionServices(api, grant), request_id)
+    services = AwsSessionServices(api, grant)
+    services.sign_first()
+    return StartedSession(grant, services, request_id)
 
 
 # -- trying again --------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ Knows URLs, sockets and certificates. Never knows sessions, tokens or what is se
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import logging
 import os
 import socket
 import ssl
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -29,8 +31,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Dialer", "UpgradeRefused", "choose_proxy", "without_query"]
 
-_READ_BUFFER = 256 * 1024
+_READ_BUFFER = 64 * 1024
+"""What is read at once: one batch of messages. Every session holds so much for as long as it is
+open; larger ones have made no output faster."""
+
 _ADDRESS_PATIENCE = 5.0
+
+_PROXY_VARIABLES = [
+    name
+    for each in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "request_method")
+    for name in (each, each.upper())
+]
+_PROXIES_FRESH = 5.0  # seconds
 
 # picows logs the upgrade request, credentials and all, at its lowest level. Its logger is therefore
 # one that cannot be found by name and set lower.
@@ -67,16 +79,37 @@ def choose_proxy(url: str, proxies: Mapping[str, str] | None) -> str | None:
             None takes those of the environment, as boto3 does.
     """
     parts = urlsplit(url)
-    found = dict(getproxies() if proxies is None else proxies)
     host = parts.hostname or ""
     if proxies is None:
-        if proxy_bypass(parts.netloc.rpartition("@")[2]) or proxy_bypass(host):
-            return None
-    elif _spared(host, found.get("no", "")):
+        place = parts.netloc.rpartition("@")[2]
+        now = int(time.monotonic() / _PROXIES_FRESH)
+        return _environments_proxy(parts.scheme, place, host, _proxy_variables(), now)
+    return None if _spared(host, proxies.get("no", "")) else _of_scheme(parts.scheme, proxies)
+
+
+def _proxy_variables() -> tuple[str | None, ...]:
+    return tuple(map(os.environ.get, _PROXY_VARIABLES))
+
+
+@functools.lru_cache(maxsize=64)
+def _environments_proxy(
+    scheme: str, place: str, host: str, variables: tuple[str | None, ...], now: int
+) -> str | None:
+    """The proxy that the environment names, or the system's settings do.
+
+    Looking that up reads all of the environment three times, which for a fleet is much. What is
+    kept goes with the variables that it came from, and after some seconds for what has no
+    variables.
+    """
+    if proxy_bypass(place) or proxy_bypass(host):
         return None
-    schemes = ("https", "all") if parts.scheme == "wss" else ("http", "https", "all")
-    for scheme in schemes:
-        proxy = found.get(scheme)
+    return _of_scheme(scheme, getproxies())
+
+
+def _of_scheme(scheme: str, proxies: Mapping[str, str]) -> str | None:
+    schemes = ("https", "all") if scheme == "wss" else ("http", "https", "all")
+    for each in schemes:
+        proxy = proxies.get(each)
         if proxy:
             return proxy if "://" in proxy else f"http://{proxy}"
     return None
@@ -304,6 +337,13 @@ def _explain(error: Exception, url: str, proxy: str | None, ca_bundle: str | Non
     if isinstance(error, FileNotFoundError) and ca_bundle:
         return ConnectError(
             message, cause=f"there is no {ca_bundle}", cure="check AWS_CA_BUNDLE or ca_bundle"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return ConnectError(
+            message,
+            cause="this process has as many files open as it may, and a connection is one",
+            cure="raise the limit (ulimit -n 4096) before Python is started, or run in fewer "
+            "containers at once",
         )
     if isinstance(error, ConnectionError):
         return ConnectError(

@@ -145,7 +145,8 @@ class Link:
         self._websocket = websocket
         self._down.clear()
         self._opened_at = self._loop.time()
-        self._beat(websocket)
+        # The answer to the upgrade was a sign of life: a short command needs no ping at all.
+        self._next_beat(websocket)
         self._on_open(token)
 
     def _new_websocket(self) -> WebSocket:
@@ -164,16 +165,18 @@ class Link:
 
     def _beat(self, websocket: WebSocket) -> None:
         """Ping, and look for the answer later; a dead link shows itself in no other way."""
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
         if websocket is not self._websocket:
             return
         websocket.ping()
         now = self._loop.time()
-        options = self._options
-        wait = max(options.ping_interval, options.dead_after)
+        self._loop.call_later(self._options.dead_after, self._check, websocket, now)
+        self._next_beat(websocket)
+
+    def _next_beat(self, websocket: WebSocket) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        wait = max(self._options.ping_interval, self._options.dead_after)
         self._heartbeat = self._loop.call_later(wait, self._beat, websocket)
-        self._loop.call_later(options.dead_after, self._check, websocket, now)
 
     def _check(self, websocket: WebSocket, pinged_at: float) -> None:
         if websocket is self._websocket and websocket.reading and websocket.last_seen < pinged_at:

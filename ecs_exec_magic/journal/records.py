@@ -76,8 +76,8 @@ class Record:
     Attributes:
         number: counts the runs of the directory, from 1.
         id: unique; ids sort as the runs began.
-        kind: ``exec``, ``shell``, ``fleet``, ``copy``, ``forward``, or ``terminal``: of that only the
-            session is recorded. What a copy did stands in its stdout, a line for each fact.
+        kind: ``exec``, ``shell``, ``fleet``, ``copy``, ``forward``, or ``terminal``: of that only
+            the session is recorded. What a copy did stands in its stdout, a line for each fact.
         command: a string, or a list of arguments; masked.
         interpreter: what read the command, when that was not the shell.
         address: the target as it was asked for.

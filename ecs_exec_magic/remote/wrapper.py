@@ -78,6 +78,11 @@ def far_end_script(*, warm: bool = False) -> str:
     return _one_line(source)
 
 
+@functools.cache
+def _quoted_script() -> str:
+    return quote_word(far_end_script())
+
+
 def _without(source: str, head: str) -> str:
     """A script without the function that begins with this line."""
     kept, depth = [], 0
@@ -171,16 +176,13 @@ def wrap(
     raw = [_to_bytes(word) for word in words]
     kind = "s" if isinstance(command, str) else ("c" if script else "a")
     nonce = nonce or secrets.token_hex(8)
-    head = [
-        *("sh", "-c", far_end_script(), _NAME, nonce),
-        _seconds(timeout),
-        "i" if stdin else "b" if bulk else "-",
-    ]
+    start = f"sh -c {_quoted_script()} "
+    head = [_NAME, nonce, _seconds(timeout), "i" if stdin else "b" if bulk else "-"]
     if all(_is_text(word) for word in raw):
         tail = [kind, *(word.decode("utf-8") for word in raw)]
     else:
         tail = ["q", _as_program(raw, kind).decode("ascii")]
-    api = _join(head + tail)
+    api = start + _join(head + tail)
     if len(api.encode("utf-8")) <= API_LIMIT:
         return Wrapped(api, nonce.encode())
     if not input_possible:
@@ -192,7 +194,7 @@ def wrap(
     program = _as_program(raw, kind)
     digest = "sha256:" + hashlib.sha256(b"\0".join(raw)).hexdigest()
     size = str(len(program))
-    return Wrapped(_join([*head, "L", size, digest]), nonce.encode(), program)
+    return Wrapped(start + _join([*head, "L", size, digest]), nonce.encode(), program)
 
 
 def unwrap(api_command: str) -> str:

@@ -496,6 +496,27 @@ async def test_signature_is_the_one_of_botocore(aws: FakeAws) -> None:
     assert datetime.strptime(headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
 
 
+async def test_the_first_upgrade_is_signed_with_the_start(
+    aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one(aws)
+    started = await start(aws)
+    url, services = started.grant.stream_url, started.services
+    assert isinstance(services, AwsSessionServices)
+    asked: list[Any] = []
+
+    async def in_thread(work: Any) -> Any:
+        asked.append(work)
+        return work()
+
+    monkeypatch.setattr(services._api, "in_thread", in_thread)
+    assert "Authorization" in await services.sign(url)
+    assert not asked
+    # Later ones are signed when they are made: a signature is good for some minutes only.
+    assert "Authorization" in await services.sign(url)
+    assert len(asked) == 1
+
+
 async def test_presigned_urls_and_missing_credentials_are_not_signed(
     aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:

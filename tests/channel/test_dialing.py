@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -288,6 +289,16 @@ async def test_an_address_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", unreachable)
     error = await fails("ws://127.0.0.1:9/x", options())
     assert "No route to host" in error.cause
+
+
+async def test_no_file_is_left_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", full)
+    error = await fails("ws://127.0.0.1:9/x", options())
+    assert "as many files open as it may" in error.cause
+    assert "ulimit -n" in error.cure
 
 
 @pytest.mark.parametrize("url", ["http://h/x", "nonsense", "", "ws://h:port/x", "ws:///x"])

@@ -328,6 +328,14 @@ def test_many_are_shown_as_a_grid() -> None:
     assert len(page) < 150_000
 
 
+def test_only_so_many_differences_are_shown() -> None:
+    outcomes: dict[str, Any] = {f"c/{i:032x}:web": ended(0, b"host %d\n" % i) for i in range(1000)}
+    text = FleetResult(outcomes).diff()
+    assert text.count("+++ 1 container: ") == 50
+    assert text.endswith("@@ and 949 more texts, of 949 containers; .group() has them all @@")
+    assert len(text._repr_mimebundle_()["text/html"]) < 50_000
+
+
 def test_a_fleet_goes_no_faster_than_aws_takes(client: Client, cluster: Sandbox) -> None:
     cluster.faults.throttle["ExecuteCommand"] = 8
     result = client.run("demo/web:*", "true")
