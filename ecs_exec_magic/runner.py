@@ -12,7 +12,7 @@ import functools
 import logging
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -155,6 +155,10 @@ class Request:
         """Whether the session has pipes in place of a terminal."""
         return self.method == "start-session"
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The mark of its output is made where it runs, and known nowhere else.
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     @functools.cached_property
     def wrapped(self) -> Wrapped:
         """The command with the far end's wrapper around it."""
@@ -223,6 +227,7 @@ class Job:
         self._on_batch = on_batch
         self._execution: Execution | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._giving_back: list[asyncio.Task[None]] = []
         self._interrupts = 0
         self._stopped = False
         self._started_at = datetime.now(timezone.utc)
@@ -358,7 +363,12 @@ class Job:
                 await self._execution.end()
             raise
         finally:
-            settling(_give_back(connection, self._execution, place))
+            self._giving_back.append(settling(_give_back(connection, self._execution, place)))
+
+    async def settled(self) -> None:
+        """Wait, after :meth:`run`, until its place in the container is free again."""
+        if self._giving_back:
+            await asyncio.wait(self._giving_back)
 
     async def _watched(self, connection: Connection, execution: Execution) -> Outcome:
         """Run to the end, unless the far end turns out to be gone without a word."""
