@@ -164,21 +164,6 @@ async def _ask(party: str, heard: int, seconds: float) -> list[News] | None:
 # -- the jobs ------------------------------------------------------------------------------------
 
 
-class _Hosted(Job):
-    """A job that tells which session it has."""
-
-    def __init__(self, *what: Any, on_session: Any, **how: Any) -> None:
-        super().__init__(*what, **how)
-        self._on_session = on_session
-
-    async def _connect(self, api_command: str) -> Any:
-        try:
-            return await super()._connect(api_command)
-        finally:
-            if self.session_id:
-                self._on_session(self.session_id)
-
-
 class _Party:
     """The jobs of one run of another process; everything here is on the package's loop."""
 
@@ -262,7 +247,7 @@ class _Party:
         self.close()
 
     async def _run(self, token: str, ref: ContainerRef) -> None:
-        job = self._jobs[token] = _Hosted(
+        job = self._jobs[token] = Job(
             self._borrowed.api,
             ref,
             replace(self._request),

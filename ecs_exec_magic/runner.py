@@ -207,6 +207,7 @@ class Job:
         on_output: called with each piece of output, on the event loop.
         on_notice: called with a sentence for people when something takes long, on the event loop.
         on_batch: awaited between pieces of output; holds the command back while it waits.
+        on_session: called with the id of each session that it has, on the event loop.
     """
 
     def __init__(
@@ -218,6 +219,7 @@ class Job:
         on_output: Callable[[OutputEvent], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
         on_batch: Callable[[], Awaitable[object]] | None = None,
+        on_session: Callable[[str], object] | None = None,
     ) -> None:
         self._api = api
         self._ref = ref
@@ -225,6 +227,7 @@ class Job:
         self._on_output = on_output
         self._on_notice = on_notice
         self._on_batch = on_batch
+        self._on_session = on_session
         self._execution: Execution | None = None
         self._task: asyncio.Task[Any] | None = None
         self._giving_back: list[asyncio.Task[None]] = []
@@ -418,6 +421,8 @@ class Job:
                 self._api, self._ref, api_command, on_wait=self._on_notice
             )
         self._session_id, self._request_id = started.session_id, started.request_id
+        if self._on_session is not None:
+            self._on_session(started.session_id)
         options = ConnectionOptions(ca_bundle=self._api.ca_bundle)
         return await Connection.open(started.grant, started.services, options)
 
