@@ -42,7 +42,7 @@ SLOW = 60.0  # seconds that something may take on a machine that has much else t
 def local_cluster(**how: Any) -> distributed.LocalCluster:
     how = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", **how}
     cluster: Any = distributed.LocalCluster  # it has no types
-    made: distributed.LocalCluster = cluster(dashboard_address=None, **how)
+    made: distributed.LocalCluster = cluster(dashboard_address="127.0.0.1:0", **how)
     return made
 
 
