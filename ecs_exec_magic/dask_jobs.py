@@ -52,7 +52,7 @@ _ANSWER = 60.0  # seconds that any other answer may take
 _LOST = 30.0  # seconds without an answer after which a worker counts as gone
 _AGAIN = 0.2
 _LOOK = 5.0  # seconds between two looks at which workers there are
-_PATIENCE = 30.0  # seconds for which a new worker is waited for when all are gone
+_PATIENCE = 120.0  # seconds for which a new worker is waited for when all are gone
 _RENEW = 60.0
 _TERMINATE = 10.0
 
@@ -230,6 +230,8 @@ class Crew:
             NotBegun: there is none any more.
         """
         end = time.monotonic() + _PATIENCE
+        if not any(each.alive for each in self._lines.values()):
+            self.notice("all workers of the Dask cluster are gone; waiting for a new one")
         while not (alive := [each for each in self._lines.values() if each.alive]):
             left = end - time.monotonic()
             if left <= 0:
