@@ -263,8 +263,11 @@ class Crew:
 
     def notice(self, text: str) -> None:
         """Tell people something."""
-        if self._on_notice is not None:
-            self._on_notice(text)
+        try:
+            if self._on_notice is not None:
+                self._on_notice(text)
+        except Exception:  # what the user's callback raises must not end the news of others
+            logger.warning("on_notice failed", exc_info=True)
 
     # -- Dask ------------------------------------------------------------------------------------
 
@@ -395,15 +398,17 @@ class _Line:
 
     async def _listen(self) -> None:
         heard = 0
-        while True:
-            news = await self._surely(hosting.ask, heard, _QUESTION, limit=_QUESTION + _ANSWER)
-            if news is None:
-                break
-            for each in news:
-                heard = each.number
-                if each.token in self.errands:
-                    self._hear(self.errands[each.token], each)
-        self._lose()
+        try:
+            while True:
+                news = await self._surely(hosting.ask, heard, _QUESTION, limit=_QUESTION + _ANSWER)
+                if news is None:
+                    return
+                for each in news:
+                    heard = each.number
+                    if each.token in self.errands:
+                        self._hear(self.errands[each.token], each)
+        finally:
+            self._lose()
 
     def _hear(self, errand: _Errand, news: News) -> None:
         if news.kind == "session":

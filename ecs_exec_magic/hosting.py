@@ -184,7 +184,7 @@ class _Party:
 
     async def take(self, message: Message) -> None:
         self._heard_at = self._loop.time()
-        if message.number <= self._taken:
+        if self._closed or message.number <= self._taken:
             return
         self._taken = message.number
         if message.kind == "close":
