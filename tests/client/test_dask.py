@@ -40,7 +40,9 @@ SLOW = 60.0  # seconds that something may take on a machine that has much else t
 
 
 def local_cluster(**how: Any) -> distributed.LocalCluster:
-    how = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", **how}
+    # Workers that are threads have no port, and so no host.
+    host = "127.0.0.1" if how.get("processes", True) else None
+    how = {"n_workers": 2, "threads_per_worker": 1, "host": host, **how}
     cluster: Any = distributed.LocalCluster  # it has no types
     made: distributed.LocalCluster = cluster(dashboard_address="127.0.0.1:0", **how)
     return made
@@ -93,6 +95,14 @@ def die_when_asked_to_get_ready() -> None:
 
 def be_of_version(version: str) -> None:
     hosting.__version__ = version  # type: ignore[attr-defined]
+
+
+def set_here(variables: dict[str, str | None]) -> None:
+    for key, value in variables.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value
 
 
 def name() -> str:
@@ -175,7 +185,7 @@ def test_eight_megabytes_of_any_bytes(client: Client, executor: Any) -> None:
 def test_stdin_is_read_here(client: Client, executor: Any, tmp_path: Path) -> None:
     data = bytes(range(256)) * 40
     (tmp_path / "data").write_bytes(data)
-    asked(executor, os.chdir, "/")
+    executor.run(os.chdir, "/")
     for stdin in (data, tmp_path / "data", [data[:100], data[100:]]):
         result = client.run("demo/worker", "cat", stdin=stdin, executor=executor)
         assert {each.stdout_bytes for each in result.results.values()} == {data}
@@ -542,7 +552,7 @@ def test_workers_with_credentials_of_their_own(
     client: Client, cluster: Sandbox, executor: Any
 ) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "AKIAWORKER", "AWS_SECRET_ACCESS_KEY": "x"}
-    executor.run(os.environ.update, keys)
+    executor.run(set_here, keys)
     try:
         fleet = client.fleet("demo/worker")
         assert fleet.run("true", executor=executor, worker_credentials=True).ok
@@ -552,8 +562,7 @@ def test_workers_with_credentials_of_their_own(
         asked_by = [each.access_key for each in cluster.counters.calls("ExecuteCommand")][-2:]
         assert asked_by == ["AKIATEST"] * 2
     finally:
-        for key in keys:
-            executor.run(os.environ.pop, key)
+        executor.run(set_here, dict.fromkeys(keys))
 
 
 def test_credentials_are_renewed_while_it_runs(
@@ -564,10 +573,12 @@ def test_credentials_are_renewed_while_it_runs(
     fleet = client.fleet("demo/worker")
     running = fleet.start(until(go), executor=executor, max_parallel=1)
     wait_until(lambda: sum(asked(executor, jobs_here).values()) == 1, SLOW)
+    seen: list[Any] = []
     client._api.session.get_credentials().access_key = "AKIANEW"
 
     def renewed() -> bool:
-        return all(each == {"AKIANEW"} for each in asked(executor, keys_here).values())
+        seen.append(asked(executor, keys_here))
+        return all(each == {"AKIANEW"} for each in seen[-1].values())
 
     wait_until(renewed, SLOW)
     touch(client, fleet.addresses, go)
