@@ -254,6 +254,8 @@ class Client(Account):
         max_failures: int | None = None,
         fail_fast: bool = False,
         idempotent: bool = False,
+        executor: Any = None,
+        worker_credentials: bool = False,
         tags: Mapping[str, str | None] | None = None,
         **words: str | None,
     ) -> FleetResult:
@@ -275,6 +277,8 @@ class Client(Account):
             max_failures=max_failures,
             fail_fast=fail_fast,
             idempotent=idempotent,
+            executor=executor,
+            worker_credentials=worker_credentials,
         )
 
     # -- what there is ---------------------------------------------------------------------------

@@ -16,6 +16,7 @@
     ├── MethodUnavailable         the chosen way of starting sessions is refused
     ├── ProtocolError             what came over the channel breaks the protocol or its own proof
     ├── SessionLost               the session ended before the command's end was seen
+    │   └── WorkerLost            the worker that ran it is gone: nobody knows whether it ran
     ├── StartFailed               the agent could not start the command
     ├── CommandFailed             the command ended with a non-zero exit code
     │   └── CommandTimeout        the command was ended because its time was up (TimeoutError)
@@ -65,6 +66,7 @@ __all__ = [
     "StartFailed",
     "TargetNotFound",
     "Throttled",
+    "WorkerLost",
 ]
 
 
@@ -213,6 +215,10 @@ class ProtocolError(EcsExecError):
 
 class SessionLost(EcsExecError):
     """The session ended before the end of the command was seen: its outcome is unknown."""
+
+
+class WorkerLost(SessionLost):
+    """The worker of a cluster that was to run the command is gone: nobody knows whether it ran."""
 
 
 class StartFailed(EcsExecError):

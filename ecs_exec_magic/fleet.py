@@ -6,6 +6,7 @@ Knows jobs, and which of them may run when. Never knows how containers are found
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from .errors import (
     ServiceError,
     SessionLost,
     Throttled,
+    WorkerLost,
 )
 from .fleet_result import FleetResult, Outcome
 from .results import CommandResult
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from .address import ContainerRef
     from .aws.api import AwsApi
+    from .dask_jobs import RemoteJob
     from .portal import Bridge
     from .runner import Method
 
@@ -47,6 +50,7 @@ _NOTHING_RAN = (AgentNotConnected, Throttled)
 _NOBODY_KNOWS = (ServiceError, SessionLost, ProtocolError)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between attempts
+_DEATHS = 3  # workers that may die under one command before it is given up
 _CROWDED = 60.0  # seconds that others' sessions are waited for
 _LOOK_AGAIN = 3.0
 
@@ -124,6 +128,8 @@ class Fleet:
         max_failures: int | None = None,
         fail_fast: bool = False,
         idempotent: bool = False,
+        executor: Any = None,
+        worker_credentials: bool = False,
         on_result: Callable[[str, Outcome], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
         on_tick: Callable[[], object] | None = None,
@@ -142,6 +148,12 @@ class Fleet:
             max_failures: once it has failed in so many, begin no more; those that run go on.
             fail_fast: the same as ``max_failures=1``.
             idempotent: running it twice does no harm.
+            executor: a ``distributed.Client``: sessions are opened by the workers of its cluster.
+                A worker that dies takes what it knew of its commands with it: they count as
+                unknown, as :class:`~ecs_exec_magic.errors.WorkerLost`, and only with
+                ``idempotent`` are they begun again at others, up to three times.
+            worker_credentials: workers use the AWS credentials that they have themselves; else
+                they are sent those of this client.
             on_result: called in this thread with address and outcome as each ends.
             on_notice: called in this thread with a sentence when something takes long.
             on_tick: called in this thread ten times a second.
@@ -153,6 +165,8 @@ class Fleet:
         make = self._maker(
             Request.of(command, shell, stdin, timeout, method, max_bytes),
             Limits(max_parallel, retry, 1 if fail_fast else max_failures, idempotent),
+            executor,
+            own=worker_credentials,
         )
 
         def show(item: tuple[str, Outcome] | str) -> None:
@@ -189,6 +203,8 @@ class Fleet:
         max_failures: int | None = None,
         fail_fast: bool = False,
         idempotent: bool = False,
+        executor: Any = None,
+        worker_credentials: bool = False,
         on_result: Callable[[str, Outcome], object] | None = None,
         on_notice: Callable[[str], object] | None = None,
         on_done: Callable[[], object] | None = None,
@@ -201,13 +217,15 @@ class Fleet:
         make = self._maker(
             Request.of(command, shell, stdin, timeout, method, max_bytes),
             Limits(max_parallel, retry, 1 if fail_fast else max_failures, idempotent),
+            executor,
+            own=worker_credentials,
         )
         return RunningCommand(
             make(on_result, on_notice), check=check, on_done=on_done, on_tick=on_tick
         )
 
     def _maker(
-        self, request: Request, limits: Limits
+        self, request: Request, limits: Limits, executor: Any, *, own: bool
     ) -> Callable[[OnResult | None, OnNotice | None], FleetJob]:
         if request.stdin is not None and not isinstance(request.stdin, _REPEATABLE):
             kind = type(request.stdin).__name__
@@ -216,17 +234,33 @@ class Fleet:
                 cause="each container gets all of it, and each attempt too",
                 cure="give str, bytes, a path or a list",
             )
+        if executor is not None:
+            from .dask_jobs import Crew, checked
+
+            checked(executor)
+        elif own:
+            raise InvalidRequest("worker_credentials goes with executor=")
         refs = {each.address: _plain(each) for each in self.targets}
 
         def make(on_result: OnResult | None, on_notice: OnNotice | None) -> FleetJob:
-            room = Room.of(min(limits.max_parallel, len(refs)))
-            if room.limit is not None and on_notice is not None:
-                on_notice(
-                    f"only {room.running} containers at once: this process may have no more than "
-                    f"{room.limit} files open (ulimit -n)"
+            at_once = min(limits.max_parallel, len(refs))
+            crew: Crew | None = None
+            if executor is None:
+                room = Room.of(at_once)
+                if room.limit is not None and on_notice is not None:
+                    on_notice(
+                        f"only {room.running} containers at once: this process may have no more "
+                        f"than {room.limit} files open (ulimit -n)"
+                    )
+                at_once = room.running
+            else:
+                crew = Crew(
+                    executor, self._api, refs, request, at_once, own=own, on_notice=on_notice
                 )
 
-            def job(address: str) -> Job:
+            def job(address: str) -> Job | RemoteJob:
+                if crew is not None:
+                    return crew.job(address)
                 # A request of its own for each: the mark of its output must not be known elsewhere.
                 return Job(
                     self._api,
@@ -247,8 +281,9 @@ class Fleet:
                 job,
                 list(refs),
                 request.shown(),
-                limits=replace(limits, max_parallel=max(1, room.running)),
+                limits=replace(limits, max_parallel=max(1, at_once)),
                 crowd=crowd,
+                within=crew,
                 on_result=on_result,
                 on_notice=on_notice,
             )
@@ -270,18 +305,20 @@ class FleetJob:
         command: as results show it.
         limits: how it goes on.
         crowd: tells how many sessions others have in a container.
+        within: is entered before the first is begun, and left behind the last.
         on_result: called with address and outcome as each ends, on the event loop.
         on_notice: called there with a sentence when something takes long.
     """
 
     def __init__(
         self,
-        make: Callable[[str], Job],
+        make: Callable[[str], Job | RemoteJob],
         addresses: Sequence[str],
         command: str | list[str],
         *,
         limits: Limits,
         crowd: Callable[[str], Awaitable[int]],
+        within: contextlib.AbstractAsyncContextManager[Any] | None = None,
         on_result: OnResult | None = None,
         on_notice: OnNotice | None = None,
     ) -> None:
@@ -290,11 +327,12 @@ class FleetJob:
         self._command = command
         self._limits = limits
         self._crowd = crowd
+        self._within = within or contextlib.nullcontext()
         self._on_result = on_result
         self._on_notice = on_notice
         self._outcomes: dict[str, Outcome] = {}
         self._attempts: dict[str, int] = {}
-        self._running: dict[str, Job] = {}
+        self._running: dict[str, Job | RemoteJob] = {}
         self._failures = 0
         self._given_up = asyncio.Event()
         self._interrupted = False
@@ -306,7 +344,8 @@ class FleetJob:
         What a callback raises is raised when all have ended; :meth:`so_far` has their outcomes.
         """
         places = asyncio.Semaphore(self._limits.max_parallel)
-        await asyncio.gather(*(self._one(places, address) for address in self._addresses))
+        async with self._within:
+            await asyncio.gather(*(self._one(places, address) for address in self._addresses))
         if self._callback_error is not None:
             raise self._callback_error
         return self.so_far()
@@ -336,7 +375,10 @@ class FleetJob:
             attempt = self._attempts[address] = self._attempts.get(address, 0) + 1
             outcome = await self._attempted(address)
             good = isinstance(outcome, CommandResult) and outcome.ok
-            if good or attempt > self._limits.retry or not self._limits.may_repeat(outcome):
+            # That a worker died is no fault of the command: it needs no retry that was asked for.
+            died = isinstance(outcome, WorkerLost)
+            retries = max(self._limits.retry, _DEATHS) if died else self._limits.retry
+            if good or attempt > retries or not self._limits.may_repeat(outcome):
                 return outcome
             if await self._ended_within(pause):
                 return outcome
@@ -415,7 +457,7 @@ class FleetJob:
         """End every command, and begin no more of them."""
         await self._end(lambda job: job.stop())
 
-    async def _end(self, how: Callable[[Job], Any]) -> None:
+    async def _end(self, how: Callable[[Job | RemoteJob], Any]) -> None:
         self._given_up.set()
         await asyncio.gather(*(how(job) for job in list(self._running.values())))
 

@@ -12,7 +12,7 @@ import functools
 import logging
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -158,6 +158,10 @@ class Request:
         """Whether the session has pipes in place of a terminal."""
         return self.method == "start-session"
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The mark of its output is made where it runs, and known nowhere else.
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     @functools.cached_property
     def wrapped(self) -> Wrapped:
         """The command with the far end's wrapper around it."""
@@ -208,6 +212,7 @@ class Job:
         on_notice: called with a sentence for people when something takes long, on the event loop.
         on_batch: awaited between pieces of output; holds the command back while it waits.
         room: what it shares with others that run beside it.
+        on_session: called with the id of each session that it has, on the event loop.
     """
 
     def __init__(
@@ -220,6 +225,7 @@ class Job:
         on_notice: Callable[[str], object] | None = None,
         on_batch: Callable[[], Awaitable[object]] | None = None,
         room: Room | None = None,
+        on_session: Callable[[str], object] | None = None,
     ) -> None:
         self._api = api
         self._ref = ref
@@ -228,8 +234,10 @@ class Job:
         self._on_notice = on_notice
         self._on_batch = on_batch
         self._room = room
+        self._on_session = on_session
         self._execution: Execution | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._giving_back: list[asyncio.Task[None]] = []
         self._interrupts = 0
         self._stopped = False
         self._started_at = datetime.now(timezone.utc)
@@ -369,7 +377,12 @@ class Job:
                 await self._execution.end()
             raise
         finally:
-            settling(_give_back(connection, self._execution, place))
+            self._giving_back.append(settling(_give_back(connection, self._execution, place)))
+
+    async def settled(self) -> None:
+        """Wait, after :meth:`run`, until its place in the container is free again."""
+        if self._giving_back:
+            await asyncio.wait(self._giving_back)
 
     async def _watched(self, connection: Connection, execution: Execution) -> Outcome:
         """Run to the end, unless the far end turns out to be gone without a word."""
@@ -419,6 +432,8 @@ class Job:
                 self._api, self._ref, api_command, on_wait=self._on_notice
             )
         self._session_id, self._request_id = started.session_id, started.request_id
+        if self._on_session is not None:
+            self._on_session(started.session_id)
         options = ConnectionOptions(ca_bundle=self._api.ca_bundle)
         return await Connection.open(started.grant, started.services, options)
 

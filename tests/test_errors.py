@@ -135,3 +135,17 @@ def test_a_long_last_line_of_stderr_is_cut() -> None:
     result: Any = CommandResult(1, "x", captured_stderr=Capture(b"y" * 100_000))
     (shown,) = (x for x in CommandFailed("x", result=result)._lines() if x.startswith("stderr"))
     assert len(shown) < 400
+
+
+@given(_TEXT, _TEXT, _TEXT, st.sampled_from(KINDS), st.none() | st.binary(max_size=100))
+def test_every_error_travels_whatever_it_says(
+    message: str, cause: str, cure: str, kind: type[EcsExecError], output: bytes | None
+) -> None:
+    result = None if output is None else CommandResult(1, "x", captured_stdout=Capture(output))
+    error = kind(message, cause=cause, cure=cure, result=result)
+    error.__cause__ = OSError("what it came from stays behind")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert vars(again) == vars(error)
+    assert again.args == error.args
+    assert again._render_traceback_() == error._render_traceback_()

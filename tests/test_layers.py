@@ -49,7 +49,9 @@ BELOW: dict[str, set[str]] = {
     "shell": BASE | {"aws", "portal", "running", "warm"},
     "fleet_views": BASE,
     "fleet_result": BASE | {"fleet_views"},
-    "fleet": BASE | {"aws", "fleet_result", "portal", "room", "runner", "running"},
+    "hosting": BASE | {"aws", "portal", "room", "runner"},
+    "dask_jobs": BASE | {"aws", "hosting", "runner"},
+    "fleet": BASE | {"aws", "dask_jobs", "fleet_result", "portal", "room", "runner", "running"},
     "target": BASE
     | {"aws", "copies", "forwarding", "portal", "runner", "running", "shell", "stream"}
     | {"terminal", "warm"}
@@ -89,7 +91,9 @@ FOREIGN: dict[str, set[str]] = {
     "copies": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "fleet_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet_result": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
-    "fleet": {"IPython", "ipywidgets", "picows"},
+    "hosting": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "distributed"},
+    "dask_jobs": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
+    "fleet": {"IPython", "ipywidgets", "picows", "distributed"},
     "target": {"IPython", "ipywidgets", "picows"},
     "forwarding": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "terminal": {"IPython", "ipywidgets", "picows", "termios", "tty"},
@@ -187,7 +191,8 @@ def test_the_package_exports_what_it_promises() -> None:
 def test_importing_the_package_loads_nothing_heavy_and_starts_nothing() -> None:
     code = (
         "import sys, threading, ecs_exec_magic\n"
-        "heavy = {'boto3', 'botocore', 'picows', 'IPython', 'ipywidgets', 'aiohttp', 'asyncio'}\n"
+        "heavy = {'boto3', 'botocore', 'picows', 'IPython', 'ipywidgets', 'aiohttp', 'asyncio',\n"
+        "    'distributed', 'dask'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "assert threading.active_count() == 1\n"
     )

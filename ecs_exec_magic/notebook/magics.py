@@ -146,10 +146,11 @@ class EcsExec(EcsMagics, Settings):
         names = {kind: parsed[kind] for kind in ("out", "stdout", "stderr") if parsed[kind]}
         if len(set(names.values())) < len(names):
             raise line.error("one variable cannot hold two things: -o, --stdout, --stderr differ")
-        for dest in ("max_parallel", "tag", "retry", "max_failures", "fail_fast", "yes"):
+        many = ("max_parallel", "tag", "retry", "max_failures", "fail_fast", "executor", "yes")
+        for dest in many:
             if parsed[dest] and not parsed["all"]:
                 raise line.error(f"--{dest.replace('_', '-')} goes with --all")
-        if parsed["idempotent"] and not parsed["retry"]:
+        if parsed["idempotent"] and not (parsed["retry"] or parsed["executor"]):
             raise line.error("--idempotent says what --retry may do; it goes with it")
         if parsed["keep"]:
             for dest in ("all", "bg", "stdin"):
@@ -169,6 +170,7 @@ class EcsExec(EcsMagics, Settings):
             parsed.values,
             names,
             stdin=stdin,
+            executor=self._variable(line, "executor", parsed["executor"], local_ns),
             timeout=parsed["timeout"],
             raises=self.raise_on_error and not parsed["no_raise"],
             quiet=parsed["quiet"],
@@ -176,15 +178,21 @@ class EcsExec(EcsMagics, Settings):
         return self._runs.start(order) if parsed["bg"] else self._runs.run(order)
 
     def _stdin(self, line: Command, name: str | None, local_ns: Mapping[str, Any] | None) -> Any:
+        value = self._variable(line, "stdin", name, local_ns)
         if name is None:
             return None
-        for namespace in (local_ns or {}, self.workspace.variables):
-            if name in namespace:
-                value = namespace[name]
-                break
-        else:
-            raise line.error(f"--stdin: there is no variable {name!r}")
         if isinstance(value, os.PathLike) or hasattr(value, "read") or hasattr(value, "__iter__"):
             return value
         kind = type(value).__name__
         raise line.error(f"--stdin: {name} is {kind}, not str, bytes, a path, a file or iterable")
+
+    def _variable(
+        self, line: Command, dest: str, name: str | None, local_ns: Mapping[str, Any] | None
+    ) -> Any:
+        """What the variable holds that an option names; None where it names none."""
+        if name is None:
+            return None
+        for namespace in (local_ns or {}, self.workspace.variables):
+            if name in namespace:
+                return namespace[name]
+        raise line.error(f"--{dest}: there is no variable {name!r}")

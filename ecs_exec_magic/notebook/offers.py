@@ -124,6 +124,7 @@ class _Finder:
                 "profile": self._profile,
                 "shell": self._shell,
                 "stdin": self._stdin,
+                "executor": self._out,
                 "out": self._out,
                 "stdout": self._out,
                 "stderr": self._out,

@@ -317,6 +317,13 @@ RUN = (
         "idempotent",
         "with --all: --retry may begin it again also where nobody knows whether it ran",
     ),
+    Option(
+        ("--executor",),
+        "executor",
+        "with --all: the workers of this Dask client open the sessions",
+        "NAME",
+        variable_name,
+    ),
     Option(("-y", "--yes"), "yes", "with --all: do not ask before it runs in many containers"),
 )
 

@@ -41,6 +41,7 @@ class Order:
         names: variables to bind, by what they get: ``out``, ``stdout``, ``stderr``.
         raises: raise when an exit code is not 0.
         quiet: show nothing.
+        executor: a client of Dask whose workers open the sessions.
     """
 
     command: str
@@ -51,6 +52,7 @@ class Order:
     timeout: float | None = None
     raises: bool = True
     quiet: bool = False
+    executor: Any = None
 
     @property
     def many(self) -> bool:
@@ -235,6 +237,7 @@ class Runs:
             "max_failures": values.get("max_failures"),
             "fail_fast": bool(values.get("fail_fast")),
             "idempotent": bool(values.get("idempotent")),
+            **({} if order.executor is None else {"executor": order.executor}),
         }
 
     def _how(self, order: Order) -> dict[str, Any]:

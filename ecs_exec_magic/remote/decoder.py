@@ -10,7 +10,7 @@ nonce in its parent's arguments, but never the secret, so that nothing it prints
     RS nonce B 1 BYTES ENCODER- CHECKSUM- GROUP- SECRET   the wrapper is ready
     RS secret o|e KIND LENGTH \\n BODY \\n                a piece of stdout or stderr
     RS secret o|e i BODY                                  a short piece, in base64
-    RS secret o|e s \n BASE64 ...                         pieces in base64, until the next record
+    RS secret o|e s \\n BASE64 ...                         pieces in base64, until the next record
     RS secret z o|e CHECKSUM...                           the far end's checksum of a whole stream
     RS secret c COUNT                                     bytes of standard input were taken
     RS secret X CODE                                      exit code, when streams came merged

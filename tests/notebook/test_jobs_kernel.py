@@ -180,6 +180,9 @@ def test_following_a_job(kernel: Kernel) -> None:
         ("%ecs_jobs 1 --stop --follow", "do not go together"),
         ("%ecs_jobs 1 --all", "numbers or --all, not both"),
         ("%ecs_exec --yes ls", "--yes goes with --all"),
+        ("%ecs_exec --executor nobody --all ls", "--executor: there is no variable 'nobody'"),
+        ("%ecs_exec --executor dask ls", "--executor goes with --all"),
+        ("%ecs_exec --idempotent --all ls", "it goes with it"),
         ("%ecs_exec --max-parallel 0 --all ls", "'0' is not a whole number from 1 up"),
         ("%ecs_exec --hold ls", "unknown option --hold"),
         ("%ecs_exec --expand echo {{nobody}}", "there is no variable 'nobody'"),
@@ -261,6 +264,14 @@ def test_many_containers_in_one_cell(kernel: Kernel) -> None:
     (shown,) = job.displays.values()
     kernel.wait(lambda: "· done" in shown[-1])
     assert kernel.value("len(texts), job.result().ok") == "(3, True)"
+
+
+def test_an_executor_is_a_variable_of_the_notebook(kernel: Kernel) -> None:
+    kernel.good("dask = 3")
+    cell = kernel.run("%ecs_exec --all --idempotent --executor dask hostname")
+    assert cell.error is not None
+    assert cell.error[0] == "InvalidRequest"
+    assert cell.error[1].startswith("executor")
 
 
 def test_values_in_commands(kernel: Kernel) -> None:
