@@ -134,7 +134,7 @@ def test_the_script_survives_the_api_and_cloudtrail() -> None:
     assert "\n" not in script
     assert "{{" not in script
     assert script.isascii()
-    assert len(script) < 4900
+    assert len(script) < 4950
 
 
 def test_nonces_differ_and_secrets_are_in_no_api_string() -> None:
