@@ -13,8 +13,11 @@ __all__ = ["LOOPBACK", "ForwardRequest", "read_ports"]
 
 LOOPBACK = "127.0.0.1"
 
-_NOTATION = "PORT is a port of the container, LOCAL:HOST:PORT one of a host that it reaches"
-_CURE = "write 8080, or 5432:db.internal:5432"
+_NOTATION = (
+    "PORT is a port of the container, LOCAL:PORT is that at another local port, and "
+    "LOCAL:HOST:PORT one of a host that it reaches"
+)
+_CURE = "write 8080, 18080:8080 or 5432:db.internal:5432"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +59,25 @@ def _check(value: int, name: str, least: int) -> None:
 
 
 def read_ports(text: str) -> tuple[int | None, str, int]:
-    """Read ``PORT`` or ``LOCAL:HOST:PORT``.
+    """Read ``PORT``, ``LOCAL:PORT`` or ``LOCAL:HOST:PORT``.
 
     Returns:
         the local port, or None where none is named, the host, and its port.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is none of them.
     """
     local, colon, rest = text.partition(":")
     if not colon:
         return None, "", _port(text)
     host, colon, port = rest.rpartition(":")
+    if not colon:
+        return _port(local, 0), "", _port(port)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    if not colon or not host:
+    if not host:
         raise ValueError(f"{text!r} cannot be read: {_NOTATION}; {_CURE}")
     return _port(local, 0), host, _port(port)
 

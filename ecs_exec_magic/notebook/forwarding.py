@@ -38,7 +38,7 @@ def _address(text: str) -> str:
 
 FORWARD_LINE = Command(
     "%ecs_forward",
-    "[PORT | LOCAL:HOST:PORT]",
+    "[PORT | LOCAL:PORT | LOCAL:HOST:PORT]",
     "Make a port of a container a port of this machine.",
     (
         TARGET,
@@ -52,10 +52,10 @@ FORWARD_LINE = Command(
     ),
     """
     PORT is one of the container, and the local port has the same number where that is free, else
-    any; LOCAL:HOST:PORT is a port of another host, as the container knows it, at the local port
-    LOCAL. The value has .local_port, .url, .connections and .stop(); in the next cells, clients of
-    any kind connect to 127.0.0.1 and that port. It is open until --stop, and holds one of the two
-    sessions that the container's agent takes.
+    any; LOCAL:PORT has it at the local port LOCAL. LOCAL:HOST:PORT is a port of another host, as
+    the container knows it. The value has .local_port, .url, .connections and .stop(); in the next
+    cells, clients of any kind connect to 127.0.0.1 and that port. It is open until --stop, and
+    holds one of the two sessions that the container's agent takes.
 
     Without a port, all forwards of this notebook are listed; they are among %ecs_jobs as well, and
     %ecs_history has what went through each. It needs the right to

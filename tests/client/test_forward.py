@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ecs_exec_magic.aws.slots import slots
 from ecs_exec_magic.channel.smux import Mux
-from ecs_exec_magic.client import Client, Forward, Target
+from ecs_exec_magic.client import Client, Forward, Target, read_ports
 from ecs_exec_magic.errors import (
     InvalidRequest,
     MethodUnavailable,
@@ -34,6 +36,34 @@ from .conftest import wait_until
 
 OLD_AGENT = "3.0.196.0"
 MEBIBYTE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("80", (None, "", 80)),
+        ("8080:80", (8080, "", 80)),
+        ("0:80", (0, "", 80)),
+        ("5432:db.internal:15432", (5432, "db.internal", 15432)),
+        ("80:[fd00::1]:90", (80, "fd00::1", 90)),
+    ],
+)
+def test_ports_as_a_line_names_them(text: str, read: tuple[int | None, str, int]) -> None:
+    assert read_ports(text) == read
+
+
+@given(st.text(st.sampled_from("0189:[].a- ")) | st.text())
+def test_whatever_is_typed_is_ports_or_told_of(text: str) -> None:
+    try:
+        local, host, port = read_ports(text)
+    except ValueError as error:
+        assert "PORT" in str(error)
+        return
+    assert local is None or 0 <= local < 65536
+    assert 0 < port < 65536
+    where = f"[{host}]" if ":" in host else host
+    again = ":".join(filter(None, ("" if local is None else str(local), where, str(port))))
+    assert read_ports(again) == (local, host, port)
 
 
 class Service:

@@ -85,7 +85,9 @@ def test_a_client_on_the_loop_of_the_notebook(kernel: Kernel) -> None:
     ("line", "words"),
     [
         ("%ecs_forward nonsense", "is not a port"),
-        ("%ecs_forward 1:2", "cannot be read"),
+        ("%ecs_forward 1::2", "cannot be read"),
+        ("%ecs_forward db.internal:5432", "is not a port"),
+        ("%ecs_forward 8080:80 --local-port 1", "not both"),
         ("%ecs_forward 80 81", "one port at a time"),
         ("%ecs_forward --stop 1", "not forwarded by this notebook"),
         ("%ecs_forward 80 --local-port 99999", "is not a port"),
