@@ -15,6 +15,7 @@ from .aws import ports
 from .errors import InvalidRequest
 from .forwarding.forward import Forward
 from .forwarding.request import LOOPBACK, ForwardRequest
+from .portal import on_loop
 from .results import OutputEvent
 from .runner import Job, Method, Request, script_arguments
 from .running import RunningCommand, watch
@@ -128,8 +129,8 @@ class Target(ContainerRef):
             client._api,
             self.ref,
             request,
-            on_output=_on_loop(here, on_output),
-            on_notice=_on_loop(here, on_notice),
+            on_output=on_loop(here, on_output),
+            on_notice=on_loop(here, on_notice),
         )
         result = await client._awaited(job.run())
         return result.check() if check else result
@@ -420,11 +421,3 @@ class Target(ContainerRef):
                 cure=f"client.target({self.address!r}) makes a live one",
             )
         return self._client
-
-
-def _on_loop(
-    loop: asyncio.AbstractEventLoop, callback: Callable[[Any], object] | None
-) -> Callable[[Any], object] | None:
-    if callback is None:
-        return None
-    return lambda item: loop.call_soon_threadsafe(callback, item)

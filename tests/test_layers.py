@@ -44,12 +44,13 @@ BELOW: dict[str, set[str]] = {
     "files": BASE | {"remote"},
     "stream": BASE | {"portal", "running"},
     "warm": BASE | {"channel", "remote", "aws", "runner"},
-    "shell": BASE | {"aws", "portal", "running", "warm"},
+    "shell": BASE | {"aws", "portal", "runner", "running", "stream", "warm"},
     "fleet_views": BASE,
     "fleet_result": BASE | {"fleet_views"},
     "fleet": BASE | {"aws", "fleet_result", "portal", "runner", "running"},
     "target": BASE
-    | {"aws", "files", "forwarding", "runner", "running", "shell", "stream", "terminal", "warm"}
+    | {"aws", "files", "forwarding", "portal", "runner", "running", "shell", "stream"}
+    | {"terminal", "warm"}
     | {"client"},  # its own, for types only
     "plan_views": BASE | {"aws"},  # its steps, for types only
     "carrying": BASE | {"aws", "portal"},

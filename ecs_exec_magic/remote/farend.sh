@@ -85,6 +85,7 @@ _kill() { kill -$1 -$_p || _tree $1 $_p; } 2>/dev/null
 # The terminal is read through a pipe: bash takes more than a line from a terminal when the kernel
 # lets it seek there, and what it took would be missing from the bytes behind the line.
 _relay() {
+exec 3>&- 4>&- 5>&- 7>&- 9>&-
 read -r _x _w </proc/self/stat
 echo _q=$_x >&6
 [ $_y = p ] || {
@@ -93,6 +94,7 @@ exec dd bs=4096
 }
 }
 _ctl() {
+exec 3>&- 4>&- 5>&- 8>&- 9>&-
 trap "" HUP
 _p=
 read -r _x _w </proc/self/stat
@@ -133,6 +135,7 @@ sleep 2
 _kill KILL
 }
 _feed() {
+exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&-
 while read -r _x; do
 dd ibs=1 obs=8192 count=$_x || break
 printf "\036%s c %s\n" $_k $_x >&9
@@ -195,6 +198,7 @@ eval "$_x;$_w"
 (_command "$@")
 _w=$?
 exec 3>&- 4>&-
+echo x >&5
 # An empty line for the case that the command never came to tell its id.
 echo >&6
 read -r _p <&6
@@ -206,17 +210,10 @@ _kill HUP
 kill $_c $_q
 echo x $_w >&7
 }
-_pump() {
-LC_ALL=C
-exec 5<&0 9>&1
-_u=$(printf "\357\277\275")
-_c=$(printf "\032")
-_n=$_m
-[ "$_x" = base64 ] || _n=$(printf %s $_m | $_x)
-[ "$_x" = base64 ] || _n=$(printf %s $_n)
+# The frames of stream $1 as it comes in 5, until its end mark, and then its checksum.
+_chunks() {
 _p=$( {
 exec 6>&1
-_r=
 while _b=$(dd bs=65536 count=1 <&5 2>/dev/null | $_v | $_x) && [ "$_b" ]; do
 _b=$(printf %s $_b)
 _f=x
@@ -255,8 +252,27 @@ _r=$_b
 done
 } | ${_s:-cat})
 printf "\036%s z %s %s\n" $_k $1 "$_p" >&9
+}
+_pump() {
+exec 4>&- 7>&- 8>&-
+_ready
+exec 5<&0
+_r=
+_chunks $1
+_drain
+}
+_ready() {
+LC_ALL=C
+exec 9>&1
+_u=$(printf "\357\277\275")
+_c=$(printf "\032")
+_n=$_m
+[ "$_x" = base64 ] || _n=$(printf %s $_m | $_x)
+[ "$_x" = base64 ] || _n=$(printf %s $_n)
+}
 # What a child left behind still writes is thrown away, so that it lives on; the drain must not
 # hold the terminal, and is not left behind when nobody writes.
+_drain() {
 (trap "" HUP; exec <&5 >/dev/null 2>&1 5<&- 6>&- 7>&- 9>&-; exec dd bs=65536 of=/dev/null) & _d=$!
 _l=0
 while [ $_l -lt 30 ] && kill -0 $_d 2>/dev/null; do
@@ -285,14 +301,11 @@ _main() {
 # in the tools that are built into it.
 { exec 4>&1
 { exec 3>&1 >/dev/null 2>/dev/null
-{ exec 3>&- 4>&- 5>&- 7>&- 9>&-; _relay; } |
-{ exec 3>&- 4>&- 5>&- 8>&- 9>&-; _ctl; } |
-{ exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&-; _feed; } |
-_run "$@"
+_relay | _ctl | _feed | _run "$@"
 } |
-{ exec >&9 2>/dev/null 4>&- 7>&- 8>&-; _pump o; }
+{ exec >&9 2>/dev/null; _pump o; }
 } |
-{ exec >&2 8>&-; _pump e; }
+{ exec >&2; _pump e; }
 echo x 1 >&7
 while read -r _x _w <&7 && [ $_x != x ]; do :; done
 # The agent gives what was lost on the way 2 s to be sent again once this process ends: a connection
