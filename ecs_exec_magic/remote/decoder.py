@@ -171,19 +171,18 @@ class RecordReader:
                 del buffer[:at]
             if self._begun and buffer[len(self._start) + 2 : len(self._start) + 4] in _SHORT_KINDS:
                 short = _SHORT.match(buffer, len(self._start))
-                if short is None and len(buffer) < _HEADER_LIMIT:
-                    return
-                end = short.end() + int(short[3]) if short else 0
-                if short is not None and len(buffer) <= end:
-                    return
-                if short is not None and buffer[end : end + 1] == b"\n":
-                    yield _short(short, bytes(buffer[short.end() : end]))
-                    del buffer[: end + 1]
-                else:
-                    yield Damage("a short frame does not end where it says")
-                    yield Noise(bytes(buffer[:1]))
-                    del buffer[:1]
-                continue
+                if short is not None:
+                    end = short.end() + int(short[3])
+                    if len(buffer) <= end:
+                        return
+                    if buffer[end : end + 1] == b"\n":
+                        yield _short(short, bytes(buffer[short.end() : end]))
+                        del buffer[: end + 1]
+                    else:
+                        yield Damage("a short frame does not end where it says")
+                        yield Noise(bytes(buffer[:1]))
+                        del buffer[:1]
+                    continue
             newline = buffer.find(b"\n", len(self._start), _HEADER_LIMIT)
             if newline < 0:
                 if len(buffer) < _HEADER_LIMIT:
