@@ -36,7 +36,7 @@ from .forwarding.request import read_ports
 from .forwarding.views import forward_table
 from .plan import Plan
 from .policies import PolicyDocument, Simulation
-from .portal import bridge_named, portal
+from .portal import awaited, bridge_named, portal
 from .runner import Method, settle
 from .running import RunningCommand
 from .stream import OutputStream
@@ -355,18 +355,4 @@ class Client(Account):
 
     async def _awaited(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await a coroutine of ours from the caller's loop, whichever that is."""
-        future: asyncio.Future[T]
-        if self._bridge_name == "nest":
-            future = asyncio.ensure_future(coroutine)
-        else:
-            future = asyncio.wrap_future(portal.submit(coroutine))
-        try:
-            while True:
-                # The kernel's interrupt only schedules something on this loop and does not wake
-                # it: without a beat of our own it would pass unnoticed.
-                done, _ = await asyncio.wait({future}, timeout=0.2)
-                if done:
-                    return future.result()
-        except asyncio.CancelledError:
-            future.cancel()
-            raise
+        return await awaited(self._bridge, coroutine)

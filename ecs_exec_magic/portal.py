@@ -36,7 +36,9 @@ __all__ = [
     "NestBridge",
     "Portal",
     "ThreadBridge",
+    "awaited",
     "bridge_named",
+    "on_loop",
     "portal",
     "wait",
 ]
@@ -354,6 +356,34 @@ class NestBridge:
                 if presses > 2:
                     raise KeyboardInterrupt from None
                 raise
+
+
+async def awaited(bridge: Bridge, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine of ours from the caller's loop, whichever that is."""
+    future: asyncio.Future[T]
+    if isinstance(bridge, NestBridge):
+        future = asyncio.ensure_future(coroutine)
+    else:
+        future = asyncio.wrap_future(portal.submit(coroutine))
+    try:
+        while True:
+            # The kernel's interrupt only schedules something on this loop and does not wake it:
+            # without a beat of our own it would pass unnoticed.
+            done, _ = await asyncio.wait({future}, timeout=0.2)
+            if done:
+                return future.result()
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+
+
+def on_loop(
+    loop: asyncio.AbstractEventLoop, callback: Callable[[Any], object] | None
+) -> Callable[[Any], object] | None:
+    """What calls ``callback`` on that loop, from any thread."""
+    if callback is None:
+        return None
+    return lambda item: loop.call_soon_threadsafe(callback, item)
 
 
 def bridge_named(name: str) -> Bridge:

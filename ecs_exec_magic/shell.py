@@ -5,12 +5,15 @@ Knows how a caller's thread waits for commands in a session. Never knows how ses
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from .errors import EcsExecError, InvalidRequest, SessionLost
-from .portal import portal
+from .portal import awaited, on_loop, portal
 from .results import OutputEvent
+from .runner import Request
 from .running import watch
+from .stream import OutputStream
 from .warm import MAX_IDLE, ShellRun, WarmSession, close_all
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class WarmShell:
         self._max_idle = max_idle
         self._session: WarmSession | None = None
         self._closed = ""
+        self._opening = asyncio.Lock()
         portal.at_stop(close_all)
 
     def __repr__(self) -> str:
@@ -108,6 +112,7 @@ class WarmShell:
         self,
         command: str | Sequence[str | bytes],
         *,
+        stdin: Any = None,
         timeout: float | None = None,
         check: bool = False,
         max_bytes: int | None = None,
@@ -115,7 +120,7 @@ class WarmShell:
         on_notice: Callable[[str], object] | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> CommandResult:
-        """Run a command in the shell itself, and wait for its end; it has no input.
+        """Run a command in the shell itself, and wait for its end.
 
         What it sets stays: directory, variables, functions, options, traps. ``exit`` ends the
         shell, as does what ends a script: ``set -e``, ``exec``, an unset ``${x?}``. A mistake in
@@ -124,9 +129,15 @@ class WarmShell:
         Args:
             command: a string is evaluated by the shell; a list is a program, or a function, and its
                 arguments.
+            stdin: text, bytes, a path, an open file, or an iterator of text or bytes. What the
+                command has not read when it ends is thrown away. None for an empty one.
             timeout: seconds; then what the shell runs gets SIGINT, and 3 s later the shell is
                 ended.
             check: raise on an exit code other than 0.
+            max_bytes: keep no more than this of each stream; the result is then ``truncated``.
+            on_output: called in this thread with each piece of output as it comes.
+            on_notice: called in this thread with a sentence when something takes long.
+            on_tick: called in this thread ten times a second, whether something comes or not.
 
         Raises:
             CommandFailed: ``check`` was asked for, and the exit code is not 0.
@@ -136,19 +147,26 @@ class WarmShell:
             SessionLost: the shell was over, and the command was not run; or it ended meanwhile,
                 and what became of the command is unknown. The error says which.
         """
-        if timeout is not None and not 0 < timeout < 1e8:
-            raise InvalidRequest(f"a timeout of {timeout!r} s is not possible")
+        how = {"stdin": stdin, "timeout": timeout, "max_bytes": max_bytes}
+        return self._run(command, how, check, on_output, on_notice, on_tick)
 
+    def _run(
+        self,
+        command: str | Sequence[str | bytes],
+        how: dict[str, Any],
+        check: bool,
+        on_output: Callable[[OutputEvent], object] | None,
+        on_notice: Callable[[str], object] | None,
+        on_tick: Callable[[], object] | None,
+    ) -> CommandResult:
         def make(
             emit: Callable[[Any, int], object], gate: Callable[[], Awaitable[None]]
         ) -> ShellRun:
-            return ShellRun(
-                lambda: self._opened((lambda text: emit(text, 0)) if on_notice else None),
-                self.ref,
+            return self._made(
                 command,
-                timeout=timeout,
-                max_bytes=max_bytes,
+                **how,
                 on_output=(lambda event: emit(event, len(event.data))) if on_output else None,
+                on_notice=(lambda text: emit(text, 0)) if on_notice else None,
                 on_batch=gate,
             )
 
@@ -162,6 +180,93 @@ class WarmShell:
         result = watch(self._bridge, make, show, on_tick)
         return result.check() if check else result
 
+    async def run_async(
+        self,
+        command: str | Sequence[str | bytes],
+        *,
+        stdin: Any = None,
+        timeout: float | None = None,
+        check: bool = False,
+        max_bytes: int | None = None,
+        on_output: Callable[[OutputEvent], object] | None = None,
+        on_notice: Callable[[str], object] | None = None,
+    ) -> CommandResult:
+        """:meth:`run`, awaitable; cancelling it ends the shell.
+
+        ``on_output`` and ``on_notice`` are called on the caller's loop. Several at once run one
+        after the other, in the order in which they were begun.
+        """
+        here = asyncio.get_running_loop()
+        job = self._made(
+            command,
+            stdin=stdin,
+            timeout=timeout,
+            max_bytes=max_bytes,
+            on_output=on_loop(here, on_output),
+            on_notice=on_loop(here, on_notice),
+        )
+        result = await awaited(self._bridge, job.run())
+        return result.check() if check else result
+
+    def script(
+        self,
+        body: str,
+        *,
+        shell: str | None = None,
+        stdin: Any = None,
+        timeout: float | None = None,
+        check: bool = False,
+        max_bytes: int | None = None,
+        on_output: Callable[[OutputEvent], object] | None = None,
+        on_notice: Callable[[str], object] | None = None,
+        on_tick: Callable[[], object] | None = None,
+    ) -> CommandResult:
+        """Run a whole script; the rest is as for :meth:`run`.
+
+        Args:
+            body: the script.
+            shell: None for the kept shell itself, which then keeps what the script sets. Else an
+                interpreter, as for :meth:`Target.script`: it is a program that the shell starts.
+        """
+        command: str | Sequence[str | bytes] = body
+        if shell is not None:
+            request = Request.of_script(body, shell, stdin)
+            command, stdin = request.command, request.stdin
+        how = {"stdin": stdin, "timeout": timeout, "max_bytes": max_bytes, "title": body}
+        return self._run(command, how, check, on_output, on_notice, on_tick)
+
+    def stream(
+        self,
+        command: str | Sequence[str | bytes],
+        *,
+        stdin: Any = None,
+        timeout: float | None = None,
+        check: bool = False,
+        max_bytes: int | None = None,
+    ) -> OutputStream:
+        """Run a command and iterate over its output as it comes.
+
+        Leaving the loop early and closing the iterator sends SIGTERM to what the shell runs; after
+        the last event, ``.result`` is the whole.
+        """
+
+        def make(
+            put: Callable[[OutputEvent], object], gate: Callable[[], Awaitable[None]]
+        ) -> ShellRun:
+            how = {"stdin": stdin, "timeout": timeout, "max_bytes": max_bytes}
+            return self._made(command, **how, on_output=put, on_batch=gate)
+
+        return OutputStream(make, check=check)
+
+    def _made(
+        self,
+        command: str | Sequence[str | bytes],
+        *,
+        on_notice: Callable[[str], object] | None = None,
+        **how: Any,
+    ) -> ShellRun:
+        return ShellRun(lambda: self._opened(on_notice), self.ref, command, **how)
+
     def close(self, why: str = "it was closed") -> None:
         """End the shell and what runs in it, and free its place; closing again does nothing."""
         session, self._closed = self._session, self.over or why
@@ -169,13 +274,14 @@ class WarmShell:
             self._bridge.call(session.close(why))
 
     async def _opened(self, on_notice: Callable[[str], object] | None = None) -> WarmSession:
-        if self.over:
-            raise _over(self)
-        if self._session is None:
-            self._session = await WarmSession.open(
-                self._api, self.ref, max_idle=self._max_idle, on_notice=on_notice
-            )
-        return self._session
+        async with self._opening:  # two who await their first commands get one session
+            if self.over:
+                raise _over(self)
+            if self._session is None:
+                self._session = await WarmSession.open(
+                    self._api, self.ref, max_idle=self._max_idle, on_notice=on_notice
+                )
+            return self._session
 
 
 def _over(shell: WarmShell) -> EcsExecError:

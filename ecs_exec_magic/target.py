@@ -15,6 +15,7 @@ from .copies import Copies
 from .errors import InvalidRequest
 from .forwarding.forward import Forward
 from .forwarding.request import LOOPBACK, ForwardRequest
+from .portal import on_loop
 from .results import OutputEvent
 from .runner import Job, Method, Request, script_arguments
 from .running import RunningCommand, watch
@@ -127,8 +128,8 @@ class Target(ContainerRef, Copies):
             client._api,
             self.ref,
             request,
-            on_output=_on_loop(here, on_output),
-            on_notice=_on_loop(here, on_notice),
+            on_output=on_loop(here, on_output),
+            on_notice=on_loop(here, on_notice),
         )
         result = await client._awaited(job.run())
         return result.check() if check else result
@@ -285,7 +286,7 @@ class Target(ContainerRef, Copies):
         ``on_notice`` is called on the caller's loop.
         """
         request = ForwardRequest(port, host or "", local_port, bind)
-        told = _on_loop(asyncio.get_running_loop(), on_notice)
+        told = on_loop(asyncio.get_running_loop(), on_notice)
         return await Forward.open_async(self._connected()._api, self.ref, request, told)
 
     def start(
@@ -368,11 +369,3 @@ class Target(ContainerRef, Copies):
                 cure=f"client.target({self.address!r}) makes a live one",
             )
         return self._client
-
-
-def _on_loop(
-    loop: asyncio.AbstractEventLoop, callback: Callable[[Any], object] | None
-) -> Callable[[Any], object] | None:
-    if callback is None:
-        return None
-    return lambda item: loop.call_soon_threadsafe(callback, item)

@@ -17,6 +17,7 @@ from .capture import Capture
 from .channel.connection import Connection
 from .channel.session import ConnectionOptions
 from .errors import EcsExecError, InvalidRequest, SessionLost
+from .remote import stdin as stdin_source
 from .remote.command import Outcome
 from .remote.shell import Shell
 from .remote.wrapper import shell_line, wrap_shell
@@ -129,6 +130,7 @@ class WarmSession:
         self,
         command: str | Sequence[str | bytes],
         *,
+        stdin: Any,
         timeout: float | None,
         max_bytes: int | None,
         outcome: Outcome,
@@ -146,6 +148,7 @@ class WarmSession:
                 await self._watched(
                     self.shell.run(
                         command,
+                        stdin=stdin,
                         timeout=timeout,
                         max_bytes=max_bytes,
                         on_output=on_output,
@@ -154,6 +157,8 @@ class WarmSession:
                     )
                 )
             except InvalidRequest:
+                if outcome.began:  # what was to be its input is none
+                    self.shell.finish("the input of a command could not be read to its end")
                 raise
             except BaseException:
                 self.shell.finish("a command in it did not come to an end that is known")
@@ -277,16 +282,22 @@ class ShellRun:
         ref: ContainerRef,
         command: str | Sequence[str | bytes],
         *,
+        stdin: Any = None,
         timeout: float | None = None,
         max_bytes: int | None = None,
         title: str | None = None,
         on_output: Callable[[OutputEvent], object] | None = None,
         on_batch: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        if timeout is not None and not 0 < timeout < 1e8:
+            raise InvalidRequest(f"a timeout of {timeout!r} s is not possible")
         shell_line(command)  # refuses what cannot be run before anything is started
+        if stdin is not None:
+            stdin_source.check(stdin)
         self._session_of = session
         self._ref = ref
         self._command = command
+        self._stdin = stdin
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._title = title
@@ -316,6 +327,7 @@ class ShellRun:
             self._session = await self._session_of()
             await self._session.run(
                 self._command,
+                stdin=self._stdin,
                 timeout=self._timeout,
                 max_bytes=self._max_bytes,
                 outcome=self._outcome,

@@ -46,7 +46,7 @@ BELOW: dict[str, set[str]] = {
     "copies": BASE | {"files", "portal", "runner", "running"},
     "stream": BASE | {"portal", "running"},
     "warm": BASE | {"channel", "remote", "aws", "runner"},
-    "shell": BASE | {"aws", "portal", "running", "warm"},
+    "shell": BASE | {"aws", "portal", "runner", "running", "stream", "warm"},
     "fleet_views": BASE,
     "fleet_result": BASE | {"fleet_views"},
     "hosting": BASE | {"aws", "portal", "room", "runner"},

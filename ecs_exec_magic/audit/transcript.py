@@ -16,7 +16,16 @@ from datetime import datetime, timezone
 
 from ..cleaning import plain
 from ..masking import mask
-from ..remote.decoder import Begin, Damage, Noise, PlainExit, RecordReader, Stream, StreamData
+from ..remote.decoder import (
+    Begin,
+    Damage,
+    Noise,
+    PlainExit,
+    Proof,
+    RecordReader,
+    Stream,
+    StreamData,
+)
 
 __all__ = ["Transcript", "transcript"]
 
@@ -121,13 +130,27 @@ def _unwrapped(data: bytes, nonce: bytes, cut: bool) -> tuple[bytes, int | None,
     reader = RecordReader(nonce)
     streams: dict[str, Stream] = {}
     out: list[bytes] = []
-    code = None
+    code, mark = None, b""
+
+    def ended(name: str) -> None:
+        """A kept shell's streams begin again with each of its commands."""
+        nonlocal code
+        stream, streams[name] = streams[name], Stream(mark, "")
+        out.append(stream.flush() + stream.behind)
+        if stream.words and stream.words[0].isdecimal():
+            code = int(stream.words[0][:6])
+
     for record in reader.feed(data):
         match record:
             case Begin():
-                streams = {name: Stream(record.mark, "") for name in "oe"}
+                mark = record.mark
+                streams = {name: Stream(mark, "") for name in "oe"}
             case StreamData(name, piece):
                 out.append(streams[name].feed(piece))
+                if record.last:
+                    ended(name)
+            case Proof(name) if name in streams and streams[name].words is not None:
+                ended(name)
             case Noise(piece):
                 out.append(piece)
             case PlainExit():

@@ -75,7 +75,6 @@ SHELL_CELL = Command(
 _KEEP_ALONE = {
     "all": "a kept shell is that of one container",
     "bg": "a shell runs one command at a time, in this cell",
-    "stdin": "the commands of a kept shell have no input",
 }
 
 

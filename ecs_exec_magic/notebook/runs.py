@@ -183,7 +183,7 @@ class Runs:
                 screen.notice(text)
             else:
                 sys.stderr.write(f"{text}\n")
-        names = ("timeout", "check", "on_output", "on_notice", "on_tick")
+        names = ("stdin", "timeout", "check", "on_output", "on_notice", "on_tick")
         return shell.run(order.command, **{name: how[name] for name in names})
 
     def _in_many(

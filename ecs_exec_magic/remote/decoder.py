@@ -9,18 +9,21 @@ nonce in its parent's arguments, but never the secret, so that nothing it prints
 
     RS nonce B 1 BYTES ENCODER- CHECKSUM- GROUP- SECRET   the wrapper is ready
     RS secret o|e KIND LENGTH \\n BODY \\n                a piece of stdout or stderr
-    RS secret o|e i BODY                                  a short piece, in base64
-    RS secret o|e s \\n BASE64 ...                         pieces in base64, until the next record
+    RS secret o|e s \\n BASE64 ...                        pieces in base64, until the next record
+    RS secret o|e KIND LENGTH SUMS z|- BODY               a short piece of a kept shell
     RS secret z o|e CHECKSUM...                           the far end's checksum of a whole stream
     RS secret c COUNT                                     bytes of standard input were taken
     RS secret X CODE                                      exit code, when streams came merged
 
 KIND says how the body travels: ``t`` as it is, ``u`` with U+FFFD written as SUB (the agent would
-cut it to one byte, PROTOCOL 6.6), ``b`` base64, ``x`` hexadecimal.
+cut it to one byte, PROTOCOL 6.6), ``b`` base64, ``x`` hexadecimal; of short pieces ``n`` with
+newlines written as SUB, ``q`` octal.
 
 A stream's bytes are followed by the mark (RS secret RS), exit code, a flag for the far end's time
 limit, and the mark again (nothing between them on stderr); what stands behind that came too late.
-The checksum covers all of it, so that it proves the marks too.
+The checksum covers all of it, so that it proves the marks too. A kept shell's short pieces have
+sums of their own, of the stream from its beginning, and ``z`` where its end is proved by them; its
+checksum is of what has no sums.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -47,6 +51,7 @@ __all__ = [
     "RecordReader",
     "Stream",
     "StreamData",
+    "Sums",
 ]
 
 _RS = b"\x1e"
@@ -54,6 +59,9 @@ _HEADER_LIMIT = 300
 _BODY_LIMIT = 1 << 20
 _FFFD = "�".encode()
 _SUB = b"\x1a"
+_OCTAL = re.compile(rb"[0-3][0-7]{2}")
+_SHORT_KINDS = (b"n ", b"q ")
+_SHORT = re.compile(rb"([oe]) ([nq]) (\d{1,5}) (\d{1,7}\.\d{1,7}) ([z-]) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +91,17 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class StreamData:
-    """A piece of ``o`` (stdout) or ``e`` (stderr), as the command wrote it."""
+    """A piece of ``o`` (stdout) or ``e`` (stderr), as the command wrote it.
+
+    Attributes:
+        sums: the far end's sums of the stream up to here; empty when it has none.
+        last: they prove the whole stream, and no :class:`Proof` comes.
+    """
 
     stream: str
     data: bytes
+    sums: str = ""
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +176,20 @@ class RecordReader:
             if at:
                 yield Noise(bytes(buffer[:at]))
                 del buffer[:at]
+            if self._begun and buffer[len(self._start) + 2 : len(self._start) + 4] in _SHORT_KINDS:
+                short = _SHORT.match(buffer, len(self._start))
+                if short is not None:
+                    end = short.end() + int(short[3])
+                    if len(buffer) <= end:
+                        return
+                    if buffer[end : end + 1] == b"\n":
+                        yield _short(short, bytes(buffer[short.end() : end]))
+                        del buffer[: end + 1]
+                    else:
+                        yield Damage("a short frame does not end where it says")
+                        yield Noise(bytes(buffer[:1]))
+                        del buffer[:1]
+                    continue
             newline = buffer.find(b"\n", len(self._start), _HEADER_LIMIT)
             if newline < 0:
                 if len(buffer) < _HEADER_LIMIT:
@@ -171,9 +200,7 @@ class RecordReader:
                 continue
             words = bytes(buffer[len(self._start) : newline]).decode("ascii", "replace").split()
             match words:
-                case [("o" | "e") as stream, kind, length] if (
-                    self._begun and kind != "i" and length.isdecimal()
-                ):
+                case [("o" | "e") as stream, kind, length] if self._begun and length.isdecimal():
                     end = newline + 1 + int(length)
                     # A terminal that is not raw ends lines with CR LF.
                     after = bytes(buffer[end : end + 2])
@@ -243,12 +270,20 @@ def _frame(stream: str, kind: str, body: bytes) -> Record:
     return Damage(f"a frame of unknown kind {kind[:20]!r}")
 
 
+def _short(head: re.Match[bytes], body: bytes) -> Record:
+    stream, sums, last = head[1].decode(), head[4].decode(), head[5] == b"z"
+    if head[2] == b"n":
+        return StreamData(stream, body.replace(_SUB, b"\n"), sums, last)
+    digits = [body[at : at + 3] for at in range(0, len(body), 3)]
+    if all(_OCTAL.fullmatch(each) for each in digits):
+        return StreamData(stream, bytes(int(each, 8) for each in digits), sums, last)
+    return Damage("the body of a frame cannot be decoded")
+
+
 def _record(words: list[str]) -> Record:
     match words:
         case ["B", "1", transport, encoder, checksum, group, secret]:
             return Begin(transport, encoder[:-1], checksum[:-1], group[:-1], secret.encode())
-        case [("o" | "e") as stream, "i", body]:
-            return _frame(stream, "b", body.encode())
         case ["z", ("o" | "e") as stream, *rest]:
             return Proof(stream, " ".join(rest))
         case ["c", count] if count.isdecimal():
@@ -271,14 +306,25 @@ class Stream:
         self._tail = b""
         self._trailer: bytes | None = None
         self._digest = _digest(checksum)
+        self._sums = Sums()
+        self._summed = True
+        self._checked = 0
         self.count = 0
         self.words: list[str] | None = None
         """What stood between the two marks, once both were seen."""
 
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes of the stream, and return those that are surely output."""
-        if self._digest is not None:
+    def feed(self, data: bytes, sums: str = "") -> bytes:
+        """Take bytes of the stream, and return those that are surely output.
+
+        Args:
+            sums: the far end's, if it has made any; the checksum is of what has none.
+        """
+        if sums:
+            self._sums.update(data)
+            self._summed = self._summed and sums == str(self._sums)
+        elif self._digest is not None:
             self._digest.update(data)
+            self._checked += len(data)
         self.count += len(data)
         if self._trailer is not None:
             self._end(data)
@@ -307,10 +353,15 @@ class Stream:
 
     def proves(self, proof: Proof) -> bool:
         """Whether the far end's checksum is that of the bytes that came."""
-        if self._digest is None:
+        if self._digest is None or not self._summed:
             return False
         words = proof.checksum.split()
-        return bool(words) and self._digest.matches(words, self.count)
+        return bool(words) and self._digest.matches(words, self._checked)
+
+    @property
+    def summed(self) -> bool:
+        """Whether all sums of the far end were those of the bytes that came."""
+        return self._summed
 
     def _end(self, data: bytes) -> None:
         self._trailer = (self._trailer or b"") + data
@@ -353,6 +404,29 @@ class Cksum:
 
     def matches(self, words: list[str], count: int) -> bool:
         return words[:2] == [str(self.value()), str(count)]
+
+
+class Sums:
+    """The sums that a kept shell's far end makes of short output by itself: no process is needed.
+
+    Two polynomials over what ``od -to1`` prints of each byte, as decimal numbers with a 1 before
+    them, so that no shell takes them for octal.
+    """
+
+    _WORDS = tuple(int(f"1{byte:03o}") for byte in range(256))
+
+    def __init__(self) -> None:
+        self._a = self._b = 0
+
+    def update(self, data: bytes) -> None:
+        a, b, words = self._a, self._b, self._WORDS
+        for byte in data:
+            a = (a * 251 + words[byte]) % 8388593
+            b = (b * 241 + words[byte]) % 8388587
+        self._a, self._b = a, b
+
+    def __str__(self) -> str:
+        return f"{self._a}.{self._b}"
 
 
 class _Hash:

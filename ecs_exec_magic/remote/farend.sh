@@ -61,8 +61,8 @@ _e=$(printf "\036")
 _m=$_e$_k$_e
 exec 8<&0 9>&1
 _b="B 1 $_y ${_x%% *}- $_s- $_g- $_k"
-printf "\036%s %s\n" $_n "$_b"
-[ $_y = p ] && printf "\036%s %s\n" $_n "$_b" >&2
+echo "$_e$_n $_b"
+[ $_y = p ] && echo "$_e$_n $_b" >&2
 # A command too long for the API call comes in as the first input: a program that sets the words.
 if [ $_w = L ]; then
 _w=q
@@ -87,6 +87,7 @@ _kill() { kill -$1 -$_p || _tree $1 $_p; } 2>/dev/null
 # The terminal is read through a pipe: bash takes more than a line from a terminal when the kernel
 # lets it seek there, and what it took would be missing from the bytes behind the line.
 _relay() {
+exec 3>&- 4>&- 5>&- 7>&- 9>&-
 read -r _x _w </proc/self/stat
 echo _q=$_x >&6
 [ $_y = p ] || {
@@ -95,6 +96,7 @@ exec dd bs=4096
 }
 }
 _ctl() {
+exec 3>&- 4>&- 5>&- 8>&- 9>&-
 trap "" HUP
 _p=
 read -r _x _w </proc/self/stat
@@ -135,6 +137,7 @@ sleep 2
 _kill KILL
 }
 _feed() {
+exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&-
 while read -r _x; do
 dd ibs=1 obs=8192 count=$_x || break
 printf "\036%s c %s\n" $_k $_x >&9
@@ -197,6 +200,7 @@ eval "$_x;$_w"
 (_command "$@")
 _w=$?
 exec 3>&- 4>&-
+echo x >&5
 # An empty line for the case that the command never came to tell its id.
 echo >&6
 read -r _p <&6
@@ -208,22 +212,16 @@ _kill HUP
 kill $_c $_q
 echo x $_w >&7
 }
-_pump() {
-LC_ALL=C
-exec 5<&0 9>&1
-_u=$(printf "\357\277\275")
-_c=$(printf "\032")
-_n=$_m
-[ "$_x" = base64 ] || _n=$(printf %s $(printf %s $_m | $_x))
+# The frames of stream $1 as it comes in 5, until its end mark, and then its checksum.
+_cut() {
 _p=$( {
 exec 6>&1
 # In one run: until the pipe has no writer any more, and without processes for each piece. What it is
 # written to carries no other stream, since b is given without a terminal only; the next record ends it.
 [ "$_i$1$_x" = bobase64 ] && {
-printf "\036%s o s\n" $_k >&9
+echo "$_e$_k o s" >&9
 $_v <&5 | base64 >&9
 }
-_r=
 while _b=$(dd bs=65536 count=1 <&5 2>/dev/null | $_v | $_x) && [ "$_b" ]; do
 _b=$(printf %s $_b)
 _f=x
@@ -262,8 +260,26 @@ _r=$_b
 done
 } | ${_s:-cat})
 printf "\036%s z %s %s\n" $_k $1 "$_p" >&9
+}
+_pump() {
+exec 4>&- 7>&- 8>&-
+_ready
+exec 5<&0
+_r=
+_cut $1
+_sink
+}
+_ready() {
+LC_ALL=C
+exec 9>&1
+_u=$(printf "\357\277\275")
+_c=$(printf "\032")
+_n=$_m
+[ "$_x" = base64 ] || _n=$(printf %s $(printf %s $_m | $_x))
+}
 # What a child left behind still writes is thrown away, so that it lives on; the drain must not
 # hold the terminal, and is not left behind when nobody writes.
+_sink() {
 (trap "" HUP; exec <&5 >/dev/null 2>&1 5<&- 6>&- 7>&- 9>&-; exec dd bs=65536 of=/dev/null) & _d=$!
 _l=0
 while [ $_l -lt 30 ] && kill -0 $_d 2>/dev/null; do
@@ -292,14 +308,11 @@ _main() {
 # in the tools that are built into it.
 { exec 4>&1
 { exec 3>&1 >/dev/null 2>/dev/null
-{ exec 3>&- 4>&- 5>&- 7>&- 9>&-; _relay; } |
-{ exec 3>&- 4>&- 5>&- 8>&- 9>&-; _ctl; } |
-{ exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&-; _feed; } |
-_run "$@"
+_relay | _ctl | _feed | _run "$@"
 } |
-{ exec >&9 2>/dev/null 4>&- 7>&- 8>&-; _pump o; }
+{ exec >&9 2>/dev/null; _pump o; }
 } |
-{ exec >&2 8>&-; _pump e; }
+{ exec >&2; _pump e; }
 echo x 1 >&7
 while read -r _x _w <&7 && [ $_x != x ]; do :; done
 # The agent gives what was lost on the way 2 s to be sent again once this process ends: a connection
@@ -315,7 +328,7 @@ case $_y in
 n|m)
 ("$@") </dev/null
 _w=$?
-printf "\036%s X %s\n" $_k $_w
+echo "$_e$_k X $_w"
 exit $_w
 ;;
 esac

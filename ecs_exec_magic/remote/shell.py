@@ -5,9 +5,12 @@ how sessions are started, or the far end's AWS side.
 
 The far end is the wrapper of :mod:`~ecs_exec_magic.remote.command` around ``sh -s``. Each command
 is a line of that shell's script, and the line behind it prints the end marks into both streams; the
-wrapper's pumps give each stream's checksum at each mark. So a command has the same proof as one
-that has a session of its own, and no command is ever sent twice: the channel below repeats what was
-lost, and when it cannot, what became of the command is unknown, and is said to be.
+wrapper's pump proves each stream up to its mark. So a command has the same proof as one that has a
+session of its own, and no command is ever sent twice: the channel below repeats what was lost, and
+when it cannot, what became of the command is unknown, and is said to be.
+
+The pump waits for a command's end and then shows both streams at once, which takes the fewest
+processes; a command that has not ended soon is asked for what it prints meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..capture import Capture
 from ..channel.events import Closed, Event, Lost, Output
@@ -24,6 +27,7 @@ from ..results import OutputEvent
 from .command import START_LIMIT, Channel, Outcome, agent_words, start_failed
 from .decoder import (
     Begin,
+    Credit,
     Damage,
     Noise,
     PlainExit,
@@ -33,6 +37,7 @@ from .decoder import (
     Stream,
     StreamData,
 )
+from .shell_input import ShellInput
 from .wrapper import shell_line
 
 if TYPE_CHECKING:
@@ -44,6 +49,13 @@ __all__ = ["GRACE", "Shell"]
 
 GRACE = 3.0
 """Seconds that a command has to end after SIGINT when its time is up, before its shell is ended."""
+
+SOON = 0.03
+"""Seconds after which a command is taken for one that takes long, and shown as it goes."""
+
+BETWEEN = 1.0
+"""Seconds after a command until what children in the background print is fetched: a pipe holds
+64 KiB, and who fills it waits."""
 
 _NOISE_LIMIT = 64 * 1024
 _NAMES = {"o": "stdout", "e": "stderr"}
@@ -73,7 +85,10 @@ class Shell:
         self._damage = ""
         self._outcome: Outcome | None = None
         self._on_output: Callable[[OutputEvent], object] | None = None
-        self._holder = 0  # the process through which the marks are written
+        self._number = 0  # of the commands begun
+        self._input = ShellInput(channel)
+        self._asking: asyncio.TimerHandle | None = None
+        self._asked: asyncio.Task[None] | None = None
         self._status = 0
         self._interrupts = 0
         self._receiving: asyncio.Future[list[Event]] | None = None
@@ -93,6 +108,8 @@ class Shell:
     def finish(self, why: str) -> None:
         """Nothing is run any more, for this reason."""
         self._over = self._over or why
+        if self._asking is not None:
+            self._asking.cancel()
 
     # -- for the caller --------------------------------------------------------------------------
 
@@ -118,28 +135,17 @@ class Shell:
                 )
         if self._begin.transport != "r" or not self._begin.checksum:
             await self.end("the image lacks tools")
-            raise MethodUnavailable(
-                "no shell can be kept in this container",
-                cause="its image lacks stty, dd, base64 and od, or a program for checksums",
-                cure="add coreutils to the image, or run each command by itself",
-            )
-        mark = _octal(self._begin.mark)
-        line = (
-            "command printf '%s\\n' $PPID; "
-            f'command printf "{mark} 0 c {mark}"; command printf "{mark}{mark}" >&2'
-        )
-        outcome = await self._run(line, "", timeout=self._start_limit)
-        said = bytes(outcome.stdout.read()).strip()
-        if not outcome.exact or not said.isdigit():
+            raise _unavailable()
+        outcome = await self._run(shell_line(":"), timeout=self._start_limit)
+        if not outcome.exact or outcome.exit_code != 0:
             await self.end("it did not begin as it should")
             raise ProtocolError("the shell at the far end does not answer as a shell does")
-        self._holder = int(said)
-        self._interrupts = 0
 
     async def run(
         self,
         command: str | Sequence[str | bytes],
         *,
+        stdin: Any = None,
         timeout: float | None = None,
         max_bytes: int | None = None,
         on_output: Callable[[OutputEvent], object] | None = None,
@@ -149,6 +155,7 @@ class Shell:
         """Run a command in the shell, and return what is known when it has ended.
 
         Args:
+            stdin: anything that :mod:`~ecs_exec_magic.remote.stdin` reads, or None for no input.
             timeout: seconds; then SIGINT, and the end of the shell :data:`GRACE` s later.
             outcome: what grows while it runs; a new one unless given.
 
@@ -159,17 +166,7 @@ class Shell:
         line = shell_line(command)
         if self._status:
             line = f"(exit {self._status}) || {line}"  # for a command that asks for $?
-        assert self._begin is not None
-        mark, where = _octal(self._begin.mark), f"/proc/{self._holder}/fd"
-        # In braces, so that `set -x` shows none of it. The marks go past the shell's own
-        # descriptors, which may lead anywhere by now.
-        after = (
-            f'{{ command printf "{mark} %s c {mark}" "$?" >{where}/3; '
-            f'command printf "{mark}{mark}" >{where}/4; }} 2>/dev/null'
-        )
-        return await self._run(
-            f"{line} </dev/null", after, timeout, max_bytes, on_output, on_batch, outcome
-        )
+        return await self._run(line, stdin, timeout, max_bytes, on_output, on_batch, outcome)
 
     async def interrupt(self) -> None:
         """Send SIGINT to what the shell runs; the second time, end the shell."""
@@ -209,14 +206,14 @@ class Shell:
     async def _run(
         self,
         line: str,
-        after: str,
+        stdin: Any = None,
         timeout: float | None = None,
         max_bytes: int | None = None,
         on_output: Callable[[OutputEvent], object] | None = None,
         on_batch: Callable[[], Awaitable[object]] | None = None,
         outcome: Outcome | None = None,
     ) -> Outcome:
-        if self._words and self._begin is not None and self._holder:
+        if self._words and self._number:
             self.finish("it was ended while no command ran")
         if self._over:
             raise SessionLost(f"the shell is over: {self._over}", cure="open another")
@@ -229,10 +226,12 @@ class Shell:
             for name, held in self._held.items():  # what came between two commands
                 self._held[name] = b""
                 self._emit(name, held)
-            # The empty line: bash reads `{` wrongly behind a quote that was not closed.
-            lines = [line, "", after] if after else [line]
-            await self._channel.send(b"".join(f"L {each}\n".encode() for each in lines))
+            self._number += 1
+            self._ask_in(SOON, self._number)
+            await self._channel.send(f"{'C' if stdin is None else 'N'} {line}\n".encode())
             outcome.began = True
+            if stdin is not None:
+                self._input.begin(stdin)
             while len(self._proofs) < len(_NAMES):
                 await self._more(deadline)
                 if len(self._proofs) == len(_NAMES):
@@ -265,6 +264,19 @@ class Shell:
             for name in _NAMES:
                 self._emit(name, self._streams[name].flush(), final=True)
             self._outcome = self._on_output = None
+            if not self._over:
+                self._ask_in(BETWEEN, self._number + 1)
+            await self._input.end()
+
+    def _ask_in(self, seconds: float, number: int) -> None:
+        """Have what a command prints shown as it comes, if it has not ended by then."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+        def ask() -> None:
+            self._asked = asyncio.ensure_future(self._send(b"W %d\n" % number))
+
+        self._asking = asyncio.get_running_loop().call_later(seconds, ask)
 
     def _next_streams(self) -> None:
         assert self._begin is not None
@@ -308,8 +320,16 @@ class Shell:
             self._receiving = asyncio.ensure_future(self._channel.receive())
         receiving = self._receiving
         left = None if deadline is None else max(0.0, deadline - loop.time())
-        done, _ = await asyncio.wait({receiving}, timeout=left)
-        if not done:
+        feeding = self._input.task
+        waiting: set[asyncio.Future[Any]] = {receiving}
+        if feeding is not None and not feeding.done():
+            waiting.add(feeding)
+        done, _ = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if feeding is not None and feeding in done and feeding.exception() is not None:
+            # The command must not take what has come for all of it.
+            await self.end("the input of a command could not be read to its end")
+            feeding.result()
+        if receiving not in done:
             return
         self._receiving = None
         self._take(receiving.result())
@@ -332,27 +352,34 @@ class Shell:
             case Begin():
                 self._begin = record
                 self._next_streams()
-            case StreamData(stream, data) if stream in self._proofs:
+            case StreamData(stream, data, sums) if stream in self._proofs:
                 # A child prints while the other stream is not done yet: the far end counts this
                 # to what comes next.
-                self._held[stream] += self._coming[stream].feed(data)
-            case StreamData(stream, data) if stream in self._streams:
-                output = self._streams[stream].feed(data)
+                self._held[stream] += self._coming[stream].feed(data, sums)
+            case StreamData(stream, data, sums, last) if stream in self._streams:
+                output = self._streams[stream].feed(data, sums)
                 if self._outcome is None:
                     self._held[stream] += output
                 else:
                     self._emit(stream, output)
+                if last:
+                    self._done(stream, self._streams[stream].summed)
             case Proof(stream) if stream in self._streams and stream not in self._proofs:
-                self._proofs[stream] = self._streams[stream].proves(record)
-                self._words[stream] = self._streams[stream].words
-                self._coming[stream] = self._new_stream()
+                self._done(stream, self._streams[stream].proves(record))
+            case Credit(count):
+                self._input.credit(count)
             case Noise(data):
                 if self._outcome is not None and len(self._outcome.noise) < _NOISE_LIMIT:
                     self._outcome.noise += data[: _NOISE_LIMIT - len(self._outcome.noise)]
             case Damage(reason):
                 self._damage = self._damage or reason
             case PlainExit():
-                self._damage = self._damage or "the streams came merged"
+                raise _unavailable()
+
+    def _done(self, stream: str, proved: bool) -> None:
+        self._proofs[stream] = proved
+        self._words[stream] = self._streams[stream].words
+        self._coming[stream] = self._new_stream()
 
     def _emit(self, stream: str, data: bytes, *, final: bool = False) -> None:
         text = self._decoders[stream].decode(data, final)
@@ -399,6 +426,9 @@ def _not_proved(reason: str) -> ProtocolError:
     )
 
 
-def _octal(mark: bytes) -> str:
-    """For printf, so that `set -v` prints no mark."""
-    return mark.decode("ascii").replace("\x1e", "\\036").replace("%", "%%")
+def _unavailable() -> EcsExecError:
+    return MethodUnavailable(
+        "no shell can be kept in this container",
+        cause="its image lacks stty, dd or od, or a program for checksums",
+        cure="add coreutils to the image, or run each command by itself",
+    )

@@ -1,12 +1,28 @@
 # What farend.sh does otherwise for a shell that is kept: read together with shell.py. It stands
 # before the last part of farend.sh, in place of its functions of the same names.
 #
-# The command is `sh -s`, whose script the client writes on the way: each command is one line,
-# followed by one that prints the end marks behind the output of both streams.
+# The command is `sh -s`, whose script is written on the way: of each command its line, and a line
+# that prints the end marks behind its output into both streams. Control lines:
 #
-#   L TEXT     a line of the shell's script
+#   C TEXT     a command without input
+#   N TEXT     a command whose input follows
+#   I COUNT    so many bytes of it; they stand behind the line
+#   E          the end of it
+#   D          nobody reads it any more
+#   W NUMBER   do not wait until this command, counted from 1, has ended: show what it prints
 #   K SIGNAL   for all that the shell has started, and not for the shell
-#   N, I COUNT, E, D   input of one command: begins, a piece, ends, and nobody reads it any more
+#
+# To start a process is what takes time, so that most commands are shown by three in all: what they
+# print stays in its two pipes until they end, and then goes out in one piece, with sums that the
+# pump makes by itself. Only what takes longer (W) or is longer is shown as it comes.
+#
+# File descriptors that are others than in farend.sh: 5 wakes the pump, on 7 it says that it is
+# ready and the one who feeds says who it is. In the pump, 3 and 4 are what it reads; in ctl 4 is the
+# script.
+_h od && [ "$(printf a | od -An -v -to1 2>&1)" = " 141" ] || {
+printf "\036%s X 1\n" $_k
+exit 1
+}
 _kids() {
 for _l in /proc/[0-9]*/stat; do
 read -r _b _l _l _z _l <$_l
@@ -14,115 +30,201 @@ read -r _b _l _l _z _l <$_l
 done
 }
 _ctl() {
+exec 3>&- 4>&- 8>&- 9>&-
 trap "" HUP
-_p=
+read -r _p <&7
 read -r _x _w </proc/self/stat
 echo _c=$_x >&6
+read -r _p <&7
+# Straight into the shell, while it waits for its first line; and what its parent has open.
+read -r _x _x _x _n _x </proc/$_p/stat
+exec 4>/proc/$_p/fd/0
+_n=/proc/$_n/fd _q=\\036$_k\\036
+# In braces, so that `set -x` shows none of it. Past the shell's own descriptors, which may lead
+# anywhere by now. The empty line: bash reads `{` wrongly behind a quote that was not closed.
+_e="{ command printf \"$_q %s c $_q\" \"\$?\" >$_n/3; command printf \"$_q$_q\" >$_n/4; command echo c >$_n/5; } 2>/dev/null"
 while read -r _x _w; do
 case $_x in
-L) printf "%s\n" "$_w";;
-K)
-[ $_p ] || read -r _p <&7
-_kids $_w $_p
+C) printf "%s\n" "$_w </dev/null" "" "$_e" >&4;;
+N)
+echo N
+_f=o
+# The one before may be late to take its o.
+until [ $_f != o ]; do
+read -r _f <&7
+[ $_f = o ] && echo o >&7
+done
+echo
+printf "%s\n" "{ { command echo o >$_n/7; } 2>/dev/null; $_w; } </proc/$_f/fd/4" "" "$_e" >&4
 ;;
-S)
-[ $_p ] || read -r _p <&7
-_kill $_w
+I)
+echo $_w
+dd ibs=1 obs=4096 count=$_w
 ;;
+E) echo E;;
+D) dd bs=65536 </proc/$_f/fd/4 >/dev/null 4>&- & ;;
+W) echo w $_w >&5;;
+K) _kids $_w $_p;;
 esac
 done
-exec >/dev/null
-[ $_p ] || {
-exec 5</dev/fd/7 7>&-
-read -r _p <&5
-[ $_p ] || exit
-}
+exec >/dev/null 4>&-
 _kill TERM
 sleep 2
 _kill KILL
 }
-_feed() { exec dd bs=4096; }
-_pump() {
-LC_ALL=C
-_i=$IFS
-exec 5<&0 9>&1
-_u=$(printf "\357\277\275")
-_c=$(printf "\032")
-_n=$_m
-[ "$_x" = base64 ] || _n=$(printf %s $_m | $_x)
-[ "$_x" = base64 ] || _n=$(printf %s $_n)
-# How a mark looks in base64, at each of the three places where its first byte can stand.
-_o=$1 _a=none _g=none _h=none
-[ "$_x" = base64 ] && {
-_a=$(printf %s $_m | base64)
-_g=$(printf %s 1$_m | base64)
-_h=$(printf %s 12$_m | base64)
-_a=${_a%????} _g=${_g%????} _h=${_h%????}
-_g=${_g#??} _h=${_h#???}
+# One process for the input of each command, since what it leaves has to end with it. It keeps an end
+# to read from until the shell has opened its own.
+_feed() {
+exec 3>&- 4>&- 5>&- 6>&- 8>&-
+while read -r _x; do
+{
+# To be opened by others: while one of its commands is redirected, 1 is something else.
+exec 3</dev/fd/1 4>&1
+read -r _p _x </proc/self/stat
+echo $_p >&7
+# Not before that was read: it reads from the same pipe.
+read -r _x
+read -r _x <&7
+exec 3<&- 7>&-
+while read -r _x && [ $_x != E ]; do
+dd ibs=1 obs=8192 count=$_x
+printf "\036%s c %s\n" $_k $_x >&9
+done
+} | :
+done
 }
-_q=$(${_s:-cat} </dev/null)
-while :; do
-_p=$( {
-exec 6>&1
-_r=
-IFS=$_i
-while _b=$(dd bs=65536 count=1 <&5 2>/dev/null | $_v | $_x) && [ "$_b" ]; do
-# Without white space, and without a process.
-IFS=$_i
+# One pump for both streams.
+_pump() {
+[ $1 = e ] && return
+_ready
+exec 3<&0 4</dev/fd/4 8<&-
+echo >&7
+exec 7>&-
+_i=$IFS
+_oct $_m
+_q=$_b
+_oct "|$_m|"
+_e=$_b
+_j=0
+_z=
+until [ "$_z" = x ]; do
+_j=$((_j+1))
+_b=$( {
+_z= _l=0
+until [ "$_z" = c ] || [ "$_z" = x ] || { [ "$_z" = w ] && [ $_l -ge $_j ]; }; do
+read -r _z _l <&5
+done
+[ $_z = c ] && {
+dd bs=800 count=1 <&3 2>/dev/null
+printf %s "|$_m|"
+exec dd bs=800 count=1 <&4 2>/dev/null
+}
+echo $_z
+} | od -An -v -to1)
 set -- $_b
-IFS=
-_b="$*"
-IFS=$_i
-_f=x
-_d=$_b
-_t=$_b
-if [ "$_x" = base64 ]; then
-_f=b
-# What is short is not looked at, for that takes four processes: its end marks were written in one
-# piece and stand in it whole, or not at all.
-if [ ${#_b} -lt 200 ] && [ ! "$_r" ]; then
-_t=
+_b="$*" _w=
 case $_b in
-*$_a*|*$_g*|*$_h*) _t=$_m$_m;;
-esac
-else
-_l=$((${#_b}/4*3))
-case $_b in
-*==) _l=$((_l-2));;
-*=) _l=$((_l-1));;
-esac
-_d=$(printf "%s\n" $_b | base64 -d; echo x)
-_d=${_d%x}
-_t=$_d
-[ ${#_d} = $_l ] && [ $_y != c ] && case $_d in
-*"$_u"*)
-case $_d in
-*"$_c"*) ;;
+"170 012") _z=x;;
+"167 012") _z=w;;
 *)
-_d=$(printf %sx "$_d" | LC_ALL=C sed "s/$_u/$_c/g")
-_d=${_d%x}
-[ "$_d" ] && _f=u
+_z=c
+set -- "${_b%%" $_e "*}" "${_b##*" $_e "}"
+_new
+_put o $1
+_o=$_f _g="$_a $_h" _t=$_r
+_a=0 _h=0 _r=
+_put e $2
+_out
+# What is longer.
+[ $_f ] || (exec 5<&4; _more e)
+[ $_o ] || {
+_a=${_g% *} _h=${_g#* } _r=$_t
+(exec 5<&3; _more o)
+}
 ;;
 esac
+[ $_z = c ] || {
+_new
+(exec 5<&4; _live e) &
+(exec 5<&3; _live o)
+wait
+until [ $_z = c ] || [ $_z = x ]; do
+read -r _z _l <&5
+done
+}
+done
+exec 5<&3 4<&-
+_sink
+}
+_oct() {
+set -- $(printf %s "$1" | od -An -v -to1)
+_b="$*"
+}
+_new() { _a=0 _h=0 _r= _w=; }
+# Adds one piece of stream $1 to what goes out; it ends the stream if _f is z. The sums go on from
+# those of the pieces before, and no number is too large for the shells that count with 32 bits.
+_put() {
+_d=$1 _c= _l=0
+shift
+for _b; do
+_a=$(((_a*251+1$_b)%8388593)) _h=$(((_h*241+1$_b)%8388587))
+case $_b in
+012) _c="$_c\\032";;
+*) _c="$_c\\$_b";;
+esac
+done
+_b="$*"
+_f= _l=$# _p=n
+case "$_r $_b" in
+*"$_q"*"$_q"*) _f=z;;
+esac
+_r=$_b
+case $_b in
+*000*|*032*|*"357 277 275"*)
+IFS=
+_c="$*"
+IFS=$_i
+_l=${#_c} _p=q
 ;;
-*) _f=t;;
 esac
-[ $_f = b ] && _d=$_b
-fi
-fi
-# A short frame on one line is one write of any shell; dd makes one of the others.
-case ${#_d}$_f in
-?b|??b|1??b) printf "\036%s %s i %s\n" $_k $_o $_d >&9;;
-*) printf "\036%s %s %s %s\n%s\n" $_k $_o $_f ${#_d} "$_d" | dd obs=262144 2>/dev/null >&9;;
+_w="$_w\036$_k $_d $_p $_l $_a.$_h ${_f:--} $_c\n"
+}
+# A short line is one write of any shell; dd makes one of the others.
+_out() {
+_b=${#_w}
+# What is written as it is has four characters here for each byte.
+case $_w in
+*" q "*) _b=$((_b*4));;
 esac
-case $_r$_t in
-*"$_n"*"$_n"*) break;;
+case $_b in
+???|[12]???) printf "$_w" >&9;;
+*) printf "$_w" | dd obs=262144 2>/dev/null >&9;;
 esac
-_r=$_t
+_w=
+}
+# Stream $1 in 5 piece by piece as it comes.
+_live() {
+while _b=$(dd bs=800 count=1 <&5 2>/dev/null | od -An -v -to1) && [ "$_b" ]; do
+set -- $1 $_b
+_put "$@"
+_out
+[ $_f ] && return
+[ $# = 801 ] && break
 done
-} | ${_s:-cat})
-# Nobody writes any more: the shell has ended.
-[ "$_p" = "$_q" ] && break
-printf "\036%s z %s %s\n" $_k $_o "$_p" >&9
-done
+[ "$_b" ] && _more $1
+}
+# What comes behind a piece that was as long as can be.
+_more() {
+_d=$1
+set -- $_r
+IFS=\\
+_r="\\$*"
+IFS=$_i
+case $_x in
+base64) _r=$(printf "$_r"; echo x);;
+*) _r=$(printf "$_r" | $_x; echo x);;
+esac
+_r=${_r%x}
+[ "$_x" = base64 ] || _r=$(printf %s $_r)
+_cut $_d
 }

@@ -48,6 +48,24 @@ def wrapped(pieces: list[tuple[bytes, bytes, bytes]], code: int = 3) -> bytes:
     return out + frame(b"e", mark + mark) + b"\x1e%s z e 1 2\n" % SECRET
 
 
+def test_every_command_of_a_kept_shell_is_shown() -> None:
+    mark = b"\x1e" + SECRET + b"\x1e"
+
+    def short(stream: bytes, kind: bytes, body: bytes) -> bytes:
+        return b"\x1e%s %s %s %d 1.2 z %s\n" % (SECRET, stream, kind, len(body), body)
+
+    log = b"\x1eabcdef0123456789 B 1 r base64- cksum- setsid- %s\n" % SECRET
+    for code, text in enumerate((b"one\x1a", b"two\x1a"), 4):
+        log += short(b"o", b"n", text + mark + b" %d c " % code + mark)
+        log += short(b"e", b"n", b"err\x1a" + mark + mark)
+    late = b"".join(b"%03o" % each for each in b"a\0b\n" + mark + b" 6 c " + mark)
+    log += short(b"o", b"q", late) + short(b"e", b"n", mark + mark)
+    for stored in (in_s3, in_cloudwatch):
+        found = transcript(stored(log))
+        assert found.text.replace("\0", "") == "one\nerr\ntwo\nerr\nab\n"
+        assert (found.exit_code, found.damaged) == (6, False)
+
+
 # -- script and terminals ------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from typing import Any
 
@@ -81,6 +82,46 @@ def test_a_session_that_is_ended_under_it(cluster: Sandbox, client: Client, how:
     assert "not run" in after.value.cure
     shell.close()
     assert pickle.loads(pickle.dumps(caught.value.result)).stdout == "on\n"
+
+
+def test_input_that_breaks_ends_the_shell(target: Target) -> None:
+    shell = target.shell().open()
+    wrong: list[object] = [b"half of it", 5]
+    with pytest.raises(ecs.InvalidRequest, match="gave int"):
+        shell.run("cat >/tmp/half", stdin=wrong)
+    assert "could not be read to its end" in shell.over
+    with pytest.raises(ecs.InvalidRequest):
+        target.shell().run("cat", stdin=5)
+
+
+def test_the_awaitable_way(target: Target) -> None:
+    async def several() -> list[str]:
+        shell = target.shell()
+        seen: list[str] = []
+        try:
+            both = [shell.run_async("n=$((n+1)); echo $n", on_output=print) for _ in range(3)]
+            seen += [result.stdout for result in await asyncio.gather(*both)]
+            result = await shell.run_async("cat", stdin="read", check=True)
+            seen.append(result.stdout)
+        finally:
+            await asyncio.to_thread(shell.close)
+        return seen
+
+    assert asyncio.run(several()) == ["1\n", "2\n", "3\n", "read"]
+
+
+def test_scripts_and_streams(target: Target) -> None:
+    with target.shell() as shell:
+        shell.script("n=1\nfor i in 1 2; do\n  n=$((n+i))\ndone\n", check=True)
+        assert shell.run("echo $n").stdout == "4\n"
+        other = shell.script("exit 3", shell="sh")
+        assert (other.exit_code, other.command) == (3, "exit 3")
+        with shell.stream("echo one; sleep 0.2; echo two >&2") as stream:
+            events = [(event.stream, event.text) for event in stream]
+        assert events == [("stdout", "one\n"), ("stderr", "two\n")]
+        with shell.stream("echo on; sleep 50") as stream:
+            assert next(stream).text == "on\n"
+        assert shell.run("echo $n").stdout == "4\n"
 
 
 def test_its_place_is_held_and_freed(target: Target) -> None:

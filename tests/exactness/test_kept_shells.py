@@ -76,6 +76,23 @@ def test_much_output(shell: WarmShell) -> None:
     assert result.exact
 
 
+@pytest.mark.parametrize("data", [b"", b"text\n", b"a\0b", ALL_BYTES * 300], ids=len)
+def test_input(shell: WarmShell, data: bytes) -> None:
+    for _ in range(2):
+        assert shell.run("cat", stdin=data).stdout_bytes == data
+        assert shell.run("cat").stdout_bytes == b""
+    assert shell.run(["cat"], stdin=iter([data, data])).stdout_bytes == data * 2
+
+
+def test_input_that_is_not_read(shell: WarmShell) -> None:
+    data = ALL_BYTES * 600  # more than all pipes and windows between here and there hold
+    for _ in range(4):
+        assert shell.run("true", stdin=data).ok
+        assert shell.run("head -c1", stdin=data).stdout_bytes == data[:1]
+        assert shell.run("read x; echo $x", stdin="one\ntwo\n").stdout == "one\n"
+        assert shell.run("echo $x; cat").stdout == "one\n"
+
+
 def test_mistakes_do_not_end_the_shell(shell: WarmShell) -> None:
     shell.run("x=kept")
     for wrong in ("if", "echo '", "(", "done", "nonesuch", "break", "cat <<EOF"):

@@ -87,7 +87,7 @@ def test_a_new_shell_is_announced(shell: Any, world: World, shells: list[FakeShe
     assert len(shells) == 2
 
 
-@pytest.mark.parametrize("option", ["--all", "--bg", "--stdin x"])
+@pytest.mark.parametrize("option", ["--all", "--bg"])
 def test_what_does_not_go_with_it(
     shell: Any, world: World, shells: list[FakeShell], option: str
 ) -> None:

@@ -23,7 +23,7 @@ class FarEnd:
 
     def __init__(self, nonce: bytes, *answers: list[bytes]) -> None:
         begin = b"\x1e%s B 1 r base64- md5sum- setsid- %s\n" % (nonce, SECRET)
-        first = _round("o", b"77\n" + MARK + b" 0 c " + MARK) + _round("e", MARK + MARK)
+        first = _round("o", MARK + b" 0 c " + MARK) + _round("e", MARK + MARK)
         self.answers = [[begin], first, *answers]
         self.sent: list[bytes] = []
 
@@ -38,7 +38,8 @@ class FarEnd:
 
 
 def _piece(stream: str, data: bytes) -> bytes:
-    return b"\x1e%s %s i %s\n" % (SECRET, stream.encode(), base64.b64encode(data))
+    body = base64.b64encode(data)
+    return b"\x1e%s %s b %d\n%s\n" % (SECRET, stream.encode(), len(body), body)
 
 
 def _proof(stream: str, data: bytes) -> bytes:
