@@ -6,11 +6,11 @@ beside a command that has a session of its own, in the same run.
 
 from __future__ import annotations
 
-import boto3
+import subprocess
+import sys
+from urllib.parse import urlsplit
 
-import ecs_exec_magic as ecs
-from ecs_exec_magic import sandbox
-
+from .apart import practice
 from .command import say, timed
 
 COMMANDS = 500
@@ -18,15 +18,14 @@ COMMANDS = 500
 
 def main() -> None:
     """Measure, and print a table."""
-    session = boto3.Session("AKIABENCH", "secret", region_name="us-east-1")
-    with sandbox.start(pace="real") as practice:
-        target = ecs.connect(endpoint_url=practice.url, session=session).target("demo/worker")
+    with practice("real") as cluster:
+        target = cluster.client().target("demo/worker")
         target.run("true")  # starts the container and the boto3 clients
         cold, result = timed(lambda: target.run("echo x"))
         assert result.exact
         say(f"cold command, whole: {1000 * cold:.0f} ms")
         for delay in (0.0, 0.001):
-            practice.faults.latency = delay
+            _delay(cluster.url, delay)
             with target.shell() as shell:
                 shell.run("n=0")
                 seconds = []
@@ -41,6 +40,12 @@ def main() -> None:
                 f"median {seconds[len(seconds) // 2]:.1f} ms, "
                 f"p95 {seconds[len(seconds) * 95 // 100]:.1f} ms, n={len(seconds)}"
             )
+
+
+def _delay(url: str, seconds: float) -> None:
+    command = [sys.executable, "-m", "ecs_exec_magic.cli", "sandbox", "fault"]
+    command += ["latency", str(seconds), "--port", str(urlsplit(url).port)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
