@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from .errors import EcsExecError, InvalidRequest, SessionLost
-from .portal import awaited, on_loop, portal
+from .portal import ThreadBridge, awaited, on_loop, portal
 from .results import OutputEvent
 from .runner import Request
 from .running import watch
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from .address import ContainerRef
     from .aws.api import AwsApi
-    from .portal import Bridge
     from .results import CommandResult
 
 __all__ = ["WarmShell"]
@@ -42,14 +41,14 @@ class WarmShell:
         max_idle: seconds without a command after which it is closed.
     """
 
-    def __init__(
-        self, api: AwsApi, ref: ContainerRef, bridge: Bridge, *, max_idle: float = MAX_IDLE
-    ) -> None:
+    def __init__(self, api: AwsApi, ref: ContainerRef, *, max_idle: float = MAX_IDLE) -> None:
         if not max_idle > 0:
             raise InvalidRequest(f"max_idle={max_idle!r} is not possible", cure="give seconds")
         self.ref = ref
         self._api = api
-        self._bridge = bridge
+        # Whichever bridge the client has: it lives between calls, when a caller's loop may rest,
+        # and has to be ended with the process.
+        self._bridge = ThreadBridge()
         self._max_idle = max_idle
         self._session: WarmSession | None = None
         self._closed = ""

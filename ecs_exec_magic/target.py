@@ -229,7 +229,7 @@ class Target(ContainerRef, Copies):
             max_idle: seconds without a command after which it is closed, and says so.
         """
         client = self._connected()
-        return WarmShell(client._api, self.ref, client._bridge, max_idle=max_idle)
+        return WarmShell(client._api, self.ref, max_idle=max_idle)
 
     def url(self, port: int) -> str:
         """Where that port of the container answers HTTP.

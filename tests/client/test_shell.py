@@ -84,6 +84,25 @@ def test_a_session_that_is_ended_under_it(cluster: Sandbox, client: Client, how:
     assert pickle.loads(pickle.dumps(caught.value.result)).stdout == "on\n"
 
 
+@pytest.mark.parametrize("fault", ["lose_resume", "refuse_resume"])
+def test_a_cut_that_cannot_be_resumed(cluster: Sandbox, target: Target, fault: str) -> None:
+    shell = target.shell().open()
+    shell.run(f"echo before >/tmp/{fault}")
+    setattr(cluster.faults, fault, True)
+    cluster.faults.cut_after_frames = 2
+    cluster.faults.cut_times = 1
+    with pytest.raises(ecs.SessionLost) as caught:
+        shell.run(f"echo ran >>/tmp/{fault}; for i in $(seq 100); do echo $i; sleep 0.1; done")
+    assert "unknown" in caught.value.cure
+    assert caught.value.result.exit_code is None
+    with pytest.raises(ecs.SessionLost) as after:
+        shell.run(f"echo again >>/tmp/{fault}")
+    assert "not run" in after.value.cure
+    shell.close()
+    cluster.faults.clear()
+    assert target.run(f"cat /tmp/{fault}").stdout == "before\nran\n"
+
+
 def test_input_that_breaks_ends_the_shell(target: Target) -> None:
     shell = target.shell().open()
     wrong: list[object] = [b"half of it", 5]
