@@ -1,7 +1,8 @@
 """How fast files are copied: ``python -m bench.files`` from the project's root.
 
-Against the practice cluster at its real pace: a log that shrinks and noise that does not, both
-ways, beside plain ``cat`` in the same run; and what a large file takes of memory.
+Against the practice cluster at its real pace, in a process of its own: a log that shrinks and noise
+that does not, both ways, beside plain ``cat`` in the same run, ours and that of the official tools
+where they are on PATH; and what a large file takes of memory.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import boto3
-
-import ecs_exec_magic as ecs
-from ecs_exec_magic import sandbox
-
+from .apart import practice
 from .command import MEBIBYTE, say, timed
+from .official import ABSENT, official
 
 LARGE = 500_000_000
 
@@ -42,10 +40,9 @@ def log(size: int) -> bytes:
 
 def main() -> None:
     """Measure, and print a table."""
-    session = boto3.Session("AKIABENCH", "secret", region_name="us-east-1")
-    with sandbox.start(pace="real") as practice, tempfile.TemporaryDirectory() as name:
+    with practice("real") as cluster, tempfile.TemporaryDirectory() as name:
         here = Path(name)
-        target = ecs.connect(endpoint_url=practice.url, session=session).target("demo/worker")
+        target = cluster.client().target("demo/worker")
         target.run("true")  # starts the container and the boto3 clients
         (here / "log").write_bytes(log(10 * MEBIBYTE))
         (here / "noise").write_bytes(random.Random(2).randbytes(2 * MEBIBYTE))
@@ -75,14 +72,24 @@ def main() -> None:
                     f"cat {size / plain:7.2f} MiB/s: {plain / took:4.1f} times as fast, and "
                     f"{terminal / took:4.1f} times as cat through the terminal"
                 )
-    memory(session)
+        tools = official(cluster.environment)
+        if tools is None:
+            say(ABSENT)
+        else:
+            took, printed = tools.execute(target, "cat /tmp/log")
+            size = len(printed.replace(b"\r\n", b"\n")) / MEBIBYTE
+            say(
+                f"official: cat of the log through the terminal {size / took:7.2f} MiB/s, "
+                "without proof, the log's own line ends lost; there is no way in"
+            )
+    memory()
 
 
-def memory(session: Any) -> None:
+def memory() -> None:
     """What a large file that does not shrink takes of memory; without the agent's waits."""
-    with sandbox.start(pace="fast") as practice, tempfile.TemporaryDirectory() as name:
+    with practice("fast") as cluster, tempfile.TemporaryDirectory() as name:
         here = Path(name)
-        target = ecs.connect(endpoint_url=practice.url, session=session).target("demo/worker")
+        target = cluster.client().target("demo/worker")
         target.run("true")
         chance = random.Random(3)
         with open(here / "large", "wb") as file:

@@ -1,7 +1,8 @@
 """What a command costs in a kept shell: ``python -m bench.shell`` from the project's root.
 
 Against the practice cluster at its real pace, with and without 1 ms of delay in either direction,
-beside a command that has a session of its own, in the same run.
+beside a command that has a session of its own, in the same run: ours, and that of the official
+tools where they are on PATH. They have no other way.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from .apart import practice
 from .command import say, timed
+from .official import ABSENT, official
 
 COMMANDS = 500
 
@@ -24,6 +26,12 @@ def main() -> None:
         cold, result = timed(lambda: target.run("echo x"))
         assert result.exact
         say(f"cold command, whole: {1000 * cold:.0f} ms")
+        tools = official(cluster.environment)
+        if tools is None:
+            say(ABSENT)
+        else:
+            whole = [tools.execute(target, "echo x")[0] for _ in range(3)]
+            say(f"official, the same: {1000 * sorted(whole)[1]:.0f} ms, median of {len(whole)}")
         for delay in (0.0, 0.001):
             _delay(cluster.url, delay)
             with target.shell() as shell:

@@ -389,6 +389,11 @@ class _Line:
             await self._more.wait()
             self._more.clear()
             while self._unsent and self.alive:
+                # A worker that died just now is off the list before its silence is noticed: what
+                # is kept back from it can be begun elsewhere.
+                if not await self._listed():
+                    self._lose()
+                    return
                 batch = list(self._unsent)
                 for each in batch:
                     if each.kind == "begin":

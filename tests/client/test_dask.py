@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import dask
 import distributed
 import pytest
 
@@ -57,7 +58,10 @@ def connected_to(where: Any, **how: Any) -> Iterator[distributed.Client]:
 
 @pytest.fixture(scope="module")
 def _workers() -> Iterator[Any]:
-    with local_cluster() as cluster, connected_to(cluster) as executor:
+    # On a busy machine a killed worker may need longer to be there again than this cluster waits
+    # before it gives its place up.
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "300s"})
+    with patient, local_cluster() as cluster, connected_to(cluster) as executor:
         yield executor
 
 
