@@ -1,13 +1,22 @@
-"""What concerns all tests: a browser that is missing is said so where nobody overlooks it."""
+"""What concerns all tests.
+
+A browser that is missing is said so where nobody overlooks it; and how long an example of a
+property test takes says something about the machine only.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import HealthCheck, settings
+
 if TYPE_CHECKING:
     import pytest
 
 NO_BROWSER = "no Chromium is installed"
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
