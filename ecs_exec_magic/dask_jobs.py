@@ -185,6 +185,8 @@ class Crew:
                 self._refuse(address, _unready(address, error))
             return
         if welcome.version != __version__:
+            with contextlib.suppress(Exception):  # it would forget it by itself, but later
+                await self.call(address, hosting.tell, parcel.party, [Message(1, "close")])
             self._refuse(
                 address,
                 InvalidRequest(

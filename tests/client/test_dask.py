@@ -514,6 +514,7 @@ def test_workers_of_another_version(client: Client, executor: Any) -> None:
         with pytest.raises(ecs.InvalidRequest, match="has ecs-exec-magic 9") as caught:
             fleet.run("true", executor=executor)
         assert f'pip install "ecs-exec-magic=={ecs.__version__}"' in caught.value.cure
+        assert asked(executor, parties_here)[other] == 0  # nor does it keep what it was lent
     finally:
         executor.run(be_of_version, ecs.__version__)
 
@@ -584,7 +585,10 @@ def test_credentials_are_renewed_while_it_runs(
         seen.append(asked(executor, keys_here))
         return all(each == {"AKIANEW"} for each in seen[-1].values())
 
-    wait_until(renewed, SLOW)
+    try:
+        wait_until(renewed, SLOW)
+    except AssertionError:
+        raise AssertionError(f"keys at last: {seen[-1]}") from None
     touch(client, fleet.addresses, go)
     assert running.result(SLOW).ok
     time.sleep(0)
