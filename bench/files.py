@@ -18,6 +18,7 @@ from .command import MEBIBYTE, say, timed
 from .official import ABSENT, official
 
 LARGE = 500_000_000
+NOISE_IN = 50_000_000  # input through the terminal takes a minute for it
 
 
 def log(size: int) -> bytes:
@@ -86,24 +87,30 @@ def main() -> None:
 
 
 def memory() -> None:
-    """What a large file that does not shrink takes of memory; without the agent's waits."""
+    """What large files take of memory; without the agent's waits."""
     with practice("fast") as cluster, tempfile.TemporaryDirectory() as name:
         here = Path(name)
         target = cluster.client().target("demo/worker")
-        target.run("true")
+        target.run(f"head -c {LARGE} /dev/urandom >/tmp/large", check=True)
         chance = random.Random(3)
-        with open(here / "large", "wb") as file:
-            for _ in range(LARGE // 1_000_000):
+        with open(here / "noise", "wb") as file:
+            for _ in range(NOISE_IN // 1_000_000):
                 file.write(chance.randbytes(1_000_000))
+        with open(here / "zeros", "wb") as file:
+            file.truncate(LARGE)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        took, put = timed(lambda: target.put(here / "large", "/tmp/"))
-        back, got = timed(lambda: target.get("/tmp/large", here / "back", method="start-session"))
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        assert put.sha256 == got.sha256
-        say(
-            f"{LARGE / 1e6:.0f} MB of noise: put {took:.1f} s, get {back:.1f} s; the peak of "
-            f"memory grows by {grown / 1024:.1f} MiB"
-        )
+        copies = {
+            f"get {LARGE / 1e6:.0f} MB of noise": lambda: target.get(
+                "/tmp/large", here / "back", method="start-session"
+            ),
+            f"put {LARGE / 1e6:.0f} MB of zeros": lambda: target.put(here / "zeros", "/tmp/zeros"),
+            f"put {NOISE_IN / 1e6:.0f} MB of noise": lambda: target.put(here / "noise", "/tmp/n"),
+        }
+        for title, copy in copies.items():
+            took, done = timed(copy)
+            assert done.verified == "sha256"
+            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+            say(f"{title}: {took:.1f} s; the peak of memory is {grown / 1024:.1f} MiB higher")
 
 
 if __name__ == "__main__":
