@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import pickle
 import time
 import uuid
 from dataclasses import replace
@@ -23,11 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, hosting
-from .aws.census import ours
 from .aws.lending import keys_of, lent_by
 from .aws.slots import slots
-from .errors import ConnectError, EcsExecError, InvalidRequest, NotBegun, WorkerLost
-from .hosting import Message, News, Parcel, Welcome
+from .dask_line import ANSWER, Line
+from .errors import ConnectError, EcsExecError, InvalidRequest, NotBegun
+from .hosting import Message, Parcel, Welcome
 from .results import CommandResult
 from .runner import settling
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from .address import ContainerRef
     from .aws.api import AwsApi
     from .aws.lending import Keys
+    from .dask_line import Errand
     from .runner import Request
 
     OnNotice = Callable[[str], object]
@@ -47,14 +47,9 @@ __all__ = ["Crew", "RemoteJob", "checked"]
 
 logger = logging.getLogger(__name__)
 
-_QUESTION = 20.0  # seconds that a worker may take to have news
-_ANSWER = 60.0  # seconds that any other answer may take
-_LOST = 30.0  # seconds without an answer after which a worker counts as gone
-_AGAIN = 0.2
 _LOOK = 5.0  # seconds between two looks at which workers there are
 _PATIENCE = 120.0  # seconds for which a new worker is waited for when all are gone
 _RENEW = 60.0
-_TERMINATE = 10.0
 
 _SAME = 'install the same version on the workers: pip install "ecs-exec-magic=={}"'
 
@@ -124,7 +119,7 @@ class Crew:
         self._on_notice = on_notice
         self._parcel: Parcel | None = None
         self._keys: Keys | None = None
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, Line] = {}
         self._refused: dict[str, EcsExecError] = {}
         self._changed = asyncio.Event()
         self._gone = asyncio.Event()
@@ -197,7 +192,7 @@ class Crew:
             )
             return
         self._shared = self._shared or welcome == Welcome.here()
-        self._lines[address] = _Line(self, address, parcel.party)
+        self._lines[address] = Line(self, address, parcel.party)
         self._changed.set()
 
     def _refuse(self, address: str, error: EcsExecError) -> None:
@@ -228,7 +223,7 @@ class Crew:
             for line in self._lines.values():
                 line.say("keys", keys)
 
-    async def worker(self) -> _Line:
+    async def worker(self) -> Line:
         """The worker that has least to do.
 
         Raises:
@@ -277,7 +272,7 @@ class Crew:
     # -- Dask ------------------------------------------------------------------------------------
 
     async def call(
-        self, address: str, function: Callable[..., Any], *args: Any, limit: float = _ANSWER
+        self, address: str, function: Callable[..., Any], *args: Any, limit: float = ANSWER
     ) -> Any:
         """Call a function in a worker, once; raises whatever Dask does."""
 
@@ -293,7 +288,7 @@ class Crew:
         async def there() -> list[str]:
             return list(await self._executor.nthreads())  # type: ignore[no-untyped-call]
 
-        found: list[str] = await self._on_dask(there(), _ANSWER)
+        found: list[str] = await self._on_dask(there(), ANSWER)
         return found
 
     async def _on_dask(self, work: Any, limit: float) -> Any:
@@ -307,195 +302,6 @@ class Crew:
         return await asyncio.wait_for(asyncio.wrap_future(future), limit)
 
 
-class _Errand:
-    """One command that a worker was asked to run.
-
-    Attributes:
-        outcome: a CommandResult or an error; None: it was surely not begun.
-        settled: its place in the container is free.
-        sent: the worker may know of it.
-    """
-
-    def __init__(self, line: _Line, ref: ContainerRef) -> None:
-        self.token = uuid.uuid4().hex
-        self.line = line
-        self.ref = ref
-        self.sent = False
-        self.session_id = ""
-        self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.settled = asyncio.Event()
-
-    def end(self, outcome: Any) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
-
-
-class _Line:
-    """Messages to one worker and news from it: each counts once, or the worker is gone.
-
-    Attributes:
-        alive: it is there, as far as one knows.
-        errands: what it was asked for and is not over, by token.
-    """
-
-    def __init__(self, crew: Crew, address: str, party: str) -> None:
-        self.alive = True
-        self.errands: dict[str, _Errand] = {}
-        self._crew = crew
-        self._address = address
-        self._party = party
-        self._number = 0
-        self._unsent: list[Message] = []
-        self._more = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._tasks = [asyncio.ensure_future(each) for each in (self._talk(), self._listen())]
-
-    def begin(self, ref: ContainerRef) -> _Errand:
-        errand = _Errand(self, ref)
-        self.errands[errand.token] = errand
-        self._idle.clear()
-        self.say("begin", errand.token, ref)
-        return errand
-
-    def say(self, kind: Any, *parts: Any) -> None:
-        self._number += 1
-        self._unsent.append(Message(self._number, kind, parts))
-        self._more.set()
-
-    async def close(self, at_once: bool) -> None:
-        """Let the worker forget the run, once its sessions are closed."""
-        limit = _TERMINATE if at_once else hosting.LEASE
-        with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), limit)
-        if self.alive:
-            self.say("close")
-            # The question that is open is answered then.
-            await asyncio.wait(self._tasks, timeout=_ANSWER)
-        for task in self._tasks:
-            task.cancel()
-        for errand in list(self.errands.values()):
-            self._over(errand)
-
-    def _over(self, errand: _Errand) -> None:
-        errand.end(self._unknown(errand))
-        errand.settled.set()
-        self.errands.pop(errand.token, None)
-        if not self.errands:
-            self._idle.set()
-
-    # -- messages --------------------------------------------------------------------------------
-
-    async def _talk(self) -> None:
-        while self.alive:
-            await self._more.wait()
-            self._more.clear()
-            while self._unsent and self.alive:
-                # A worker that died just now is off the list before its silence is noticed: what
-                # is kept back from it can be begun elsewhere.
-                if not await self._listed():
-                    self._lose()
-                    return
-                batch = list(self._unsent)
-                for each in batch:
-                    if each.kind == "begin":
-                        # From here on nobody but the worker knows whether it was begun.
-                        self.errands[each.parts[0]].sent = True
-                if not await self._surely(hosting.tell, batch):
-                    self._lose()
-                    return
-                del self._unsent[: len(batch)]
-
-    async def _listen(self) -> None:
-        heard = 0
-        try:
-            while True:
-                news = await self._surely(hosting.ask, heard, _QUESTION, limit=_QUESTION + _ANSWER)
-                if news is None:
-                    return
-                for each in news:
-                    heard = each.number
-                    if each.token in self.errands:
-                        self._hear(self.errands[each.token], each)
-        finally:
-            self._lose()
-
-    def _hear(self, errand: _Errand, news: News) -> None:
-        if news.kind == "session":
-            errand.session_id = news.what
-            ours(news.what)
-        elif news.kind == "notice":
-            self._crew.notice(news.what)
-        elif news.kind == "outcome":
-            try:
-                outcome = pickle.loads(news.what)
-            except Exception as error:  # noqa: BLE001 - it ended, and this is all there is of it
-                outcome = EcsExecError(f"what came of it cannot be read: {error}")
-            errand.end(outcome)
-        else:
-            self._over(errand)
-
-    async def _surely(
-        self, function: Callable[..., Any], *args: Any, limit: float = _ANSWER
-    ) -> Any:
-        """Call the worker until it answers; None: it is gone."""
-        end: float | None = None
-        while self.alive:
-            try:
-                return await self._crew.call(
-                    self._address, function, self._party, *args, limit=limit
-                )
-            except Exception as error:  # noqa: BLE001 - whatever a broken connection raises
-                logger.debug("the Dask worker %s did not answer: %s", self._address, error)
-            end = end or time.monotonic() + _LOST
-            # A worker that has died is taken off the list within moments, and asking it once more
-            # would take until a time-out.
-            for _ in range(5):
-                await asyncio.sleep(_AGAIN)
-                if time.monotonic() > end or not await self._listed():
-                    return None
-        return None
-
-    async def _listed(self) -> bool:
-        try:
-            return self._address in await self._crew.workers()
-        except Exception:  # noqa: BLE001 - the scheduler is away; it may come back
-            return True
-
-    # -- a worker that is gone -------------------------------------------------------------------
-
-    def _lose(self) -> None:
-        if not self.alive:
-            return
-        self.alive = False
-        self._more.set()
-        self._crew.lost()
-        for errand in list(self.errands.values()):
-            if errand.sent:
-                settling(self._abandon(errand))
-            else:
-                errand.end(None)
-                self._over(errand)
-
-    async def _abandon(self, errand: _Errand) -> None:
-        """End the session of a command whose worker is gone: it holds a place, and nobody reads."""
-        api = self._crew.api
-        if errand.session_id:
-            ending = api.call("ssm", "terminate_session", SessionId=errand.session_id)
-            with contextlib.suppress(EcsExecError, asyncio.TimeoutError, TimeoutError):
-                await asyncio.wait_for(ending, _TERMINATE)
-        self._over(errand)
-
-    def _unknown(self, errand: _Errand) -> WorkerLost:
-        ended = "; its session was ended" if errand.session_id else ""
-        return WorkerLost(
-            f"the Dask worker {self._address} is gone, and nobody knows whether the command ran "
-            f"in {errand.ref}",
-            cause=f"it had been asked to run it, and what it knew died with it{ended}",
-            cure="look before you run it again; idempotent=True has it run again by itself",
-        )
-
-
 class RemoteJob:
     """One run of the crew's request in one container: a :class:`~.runner.Job` elsewhere."""
 
@@ -503,7 +309,7 @@ class RemoteJob:
         self._crew = crew
         self._ref = ref
         self._task: asyncio.Task[Any] | None = None
-        self._errand: _Errand | None = None
+        self._errand: Errand | None = None
         self._given_up = False
         self._started_at = datetime.now(timezone.utc)
 
@@ -572,7 +378,7 @@ class RemoteJob:
         )
 
 
-async def _give_back(place: contextlib.AsyncExitStack, errand: _Errand) -> None:
+async def _give_back(place: contextlib.AsyncExitStack, errand: Errand) -> None:
     async with place:
         await errand.settled.wait()
 

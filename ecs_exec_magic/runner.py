@@ -490,7 +490,7 @@ async def _give_back(
     """
     async with place:
         try:
-            drain = asyncio.ensure_future(_drain(connection))
+            drain = asyncio.ensure_future(connection.drain())
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(execution.farewell(), CLOSE_LIMIT)
             if not await connection.wait_closed(CLOSE_LIMIT) and not connection.ended:
@@ -499,11 +499,6 @@ async def _give_back(
             drain.cancel()
         finally:
             await connection.aclose()
-
-
-async def _drain(connection: Connection) -> None:
-    while await connection.receive():
-        pass
 
 
 def settling(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

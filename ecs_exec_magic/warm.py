@@ -256,7 +256,7 @@ class WarmSession:
         connection = self._connection
         async with self._place:
             try:
-                drain = asyncio.ensure_future(_drain(connection))
+                drain = asyncio.ensure_future(connection.drain())
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self.shell.farewell(), CLOSE_LIMIT)
                 wait = CLOSE_LIMIT if self.shell.exit_code is not None else 0.0
@@ -388,11 +388,6 @@ class ShellRun:
 
 def _text(word: str | bytes) -> str:
     return word if isinstance(word, str) else word.decode("utf-8", "surrogateescape")
-
-
-async def _drain(connection: Connection) -> None:
-    while await connection.receive():
-        pass
 
 
 async def close_all() -> None:

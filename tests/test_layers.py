@@ -50,7 +50,8 @@ BELOW: dict[str, set[str]] = {
     "fleet_views": BASE,
     "fleet_result": BASE | {"fleet_views"},
     "hosting": BASE | {"aws", "portal", "room", "runner"},
-    "dask_jobs": BASE | {"aws", "hosting", "runner"},
+    "dask_line": BASE | {"aws", "hosting", "runner"} | {"dask_jobs"},  # the crew, for types only
+    "dask_jobs": BASE | {"aws", "dask_line", "hosting", "runner"},
     "fleet": BASE | {"aws", "dask_jobs", "fleet_result", "portal", "room", "runner", "running"},
     "target": BASE
     | {"aws", "copies", "forwarding", "portal", "runner", "running", "shell", "stream"}
@@ -92,6 +93,7 @@ FOREIGN: dict[str, set[str]] = {
     "fleet_views": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "fleet_result": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "asyncio"},
     "hosting": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "distributed"},
+    "dask_line": {"IPython", "ipywidgets", "picows", "boto3", "botocore", "distributed"},
     "dask_jobs": {"IPython", "ipywidgets", "picows", "boto3", "botocore"},
     "fleet": {"IPython", "ipywidgets", "picows", "distributed"},
     "target": {"IPython", "ipywidgets", "picows"},

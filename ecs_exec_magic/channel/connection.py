@@ -261,6 +261,11 @@ class Connection:
         self._link.resume_reading()
         return events
 
+    async def drain(self) -> None:
+        """Forget whatever comes until it is over: an agent that cannot send does not end."""
+        while await self.receive():
+            pass
+
     # ------------------------------------------------------------------ the link calls these
 
     def _opened(self, token: str) -> None:

@@ -328,7 +328,7 @@ class PortSession:
         async with self._place:
             try:
                 if not connection.ended:
-                    drain = asyncio.ensure_future(_drain(connection))
+                    drain = asyncio.ensure_future(connection.drain())
                     # The agent's own way to end; TerminateSession reaches one that has lost it.
                     with contextlib.suppress(SessionLost):
                         await connection.send_flag(TERMINATE)
@@ -338,11 +338,6 @@ class PortSession:
                     drain.cancel()
             finally:
                 await connection.aclose()
-
-
-async def _drain(connection: Connection) -> None:
-    while await connection.receive():
-        pass
 
 
 def _parts(version: str) -> tuple[int, ...]:

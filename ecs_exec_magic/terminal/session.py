@@ -233,7 +233,7 @@ class TerminalSession:
         async with self._place:
             try:
                 if not connection.ended:
-                    drain = asyncio.ensure_future(_drain(connection))
+                    drain = asyncio.ensure_future(connection.drain())
                     await connection.terminate()
                     await connection.wait_closed(limit)
                     drain.cancel()
@@ -281,11 +281,6 @@ def _call(command: str | Sequence[str]) -> str:
 
 def _lost(ref: ContainerRef, reason: str) -> SessionLost:
     return SessionLost(f"the session in {ref} is lost: {reason}")
-
-
-async def _drain(connection: Connection) -> None:
-    while await connection.receive():
-        pass
 
 
 async def close_all() -> None:
