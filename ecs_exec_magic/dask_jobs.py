@@ -124,6 +124,7 @@ class Crew:
         self._changed = asyncio.Event()
         self._gone = asyncio.Event()
         self._helpers: list[asyncio.Task[None]] = []
+        self._opening: set[asyncio.Task[None]] = set()
         self._shared = False  # a worker that is this very process counts places with us
 
     # -- from the beginning to the end -----------------------------------------------------------
@@ -158,6 +159,8 @@ class Crew:
     async def _leave(self, at_once: bool) -> None:
         for helper in self._helpers:
             helper.cancel()
+        # A worker that is being asked just now would keep what it was lent, unless it is told.
+        await asyncio.gather(*self._opening, return_exceptions=True)
         await asyncio.gather(*(line.close(at_once) for line in self._lines.values()))
 
     # -- workers ---------------------------------------------------------------------------------
@@ -168,7 +171,12 @@ class Crew:
         self._refused = {each: self._refused[each] for each in there if each in self._refused}
         known = {each for each, line in self._lines.items() if line.alive} | self._refused.keys()
         new = [each for each in there if each not in known]
-        await asyncio.gather(*(self._open(address) for address in new))
+        opening = [asyncio.ensure_future(self._open(address)) for address in new]
+        self._opening.update(opening)
+        if opening:
+            await asyncio.wait(opening)
+        for each in opening:
+            each.result()
 
     async def _open(self, address: str) -> None:
         assert self._parcel is not None

@@ -115,7 +115,7 @@ def test_a_queued_cell_gets_nothing_of_the_one_before(kernel: Kernel, before: st
     kernel.wait(lambda: first.done and second.done and third.done)
     assert first.stdout == "out 1\nout 2\nout 3\no"
     assert first.stderr == "err 1\nerr 2\nerr 3\ne"
-    assert (second.streams, second.results) == ([("stdout", "mine\n")], [])
+    assert (second.stdout, second.stderr, second.results) == ("mine\n", "", [])
     assert (third.stdout, third.stderr) == ("third\n", "wrong\n")
     assert (first.results, len(third.results)) == ([], 1)
 
