@@ -10,7 +10,7 @@ import concurrent.futures
 import contextlib
 from typing import TYPE_CHECKING
 
-from ..portal import ThreadBridge, portal
+from ..portal import ThreadBridge, awaited, portal
 from .tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Forward", "open_forwards"]
 
 STOP_LIMIT = 3.0
-_BEAT = 0.2
 
 _open: set[Forward] = set()
 
@@ -88,18 +87,12 @@ class Forward:
         """The same, awaitable on any loop; cancelling it gives up."""
         portal.at_stop(_close_all)
         opening = _Opening(api, ref, request, on_notice)
-        future = asyncio.wrap_future(portal.submit(opening.opened()))
         try:
-            while True:
-                # The kernel's interrupt does not wake a loop that only waits.
-                done, _ = await asyncio.wait({future}, timeout=_BEAT)
-                if done:
-                    future.result()
-                    return cls(ref, request, opening.tunnel)
+            await awaited(ThreadBridge(), opening.opened())
         except BaseException:
-            future.cancel()
             opening.give_up()
             raise
+        return cls(ref, request, opening.tunnel)
 
     # -- what it is ------------------------------------------------------------------------------
 
