@@ -22,7 +22,13 @@ from .aws.tasks import describe_tasks
 from .capture import Capture
 from .channel.connection import Connection
 from .channel.session import ConnectionOptions
-from .errors import EcsExecError, InvalidRequest, MethodUnavailable, SessionLost
+from .errors import (
+    AgentNotConnected,
+    EcsExecError,
+    InvalidRequest,
+    MethodUnavailable,
+    SessionLost,
+)
 from .remote import stdin as stdin_source
 from .remote.command import Execution, NoShell, Outcome
 from .remote.wrapper import API_LIMIT, quote_word, wrap
@@ -371,6 +377,9 @@ class Job:
         )
         try:
             return await self._watched(connection, self._execution)
+        except AgentNotConnected as error:
+            await explain_silence(self._api, error, self._ref)
+            raise
         except BaseException:
             # Whatever went wrong, nobody waits for this command any more.
             with contextlib.suppress(asyncio.CancelledError):
@@ -478,6 +487,13 @@ async def check_task(api: AwsApi, ref: ContainerRef) -> None:
         cause="the session ended with its task",
         cure="the service may have a new task; look before you run the command again",
     )
+
+
+async def explain_silence(api: AwsApi, error: AgentNotConnected, ref: ContainerRef) -> None:
+    """Put into an error of a silent agent whose sessions are in its way, if any are."""
+    from .aws.checks.explain import silence_explained  # with all checks, which few commands need
+
+    await silence_explained(api, error, ref)
 
 
 async def _give_back(

@@ -16,13 +16,13 @@ from .aws.slots import slots
 from .capture import Capture
 from .channel.connection import Connection
 from .channel.session import ConnectionOptions
-from .errors import EcsExecError, InvalidRequest, SessionLost
+from .errors import AgentNotConnected, EcsExecError, InvalidRequest, SessionLost
 from .remote import stdin as stdin_source
 from .remote.command import Outcome
 from .remote.shell import Shell
 from .remote.wrapper import shell_line, wrap_shell
 from .results import CommandResult
-from .runner import CLOSE_LIMIT, PROBE_AFTER, PROBES, check_task, settling
+from .runner import CLOSE_LIMIT, PROBE_AFTER, PROBES, check_task, explain_silence, settling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -115,8 +115,10 @@ class WarmSession:
         session = cls(api, ref, connection, shell, place, started.request_id, max_idle)
         try:
             await session._watched(shell.open())
-        except BaseException:
+        except BaseException as error:
             session._give_back_soon("it did not open")
+            if isinstance(error, AgentNotConnected):
+                await explain_silence(api, error, ref)
             raise
         session._rest()
         return session

@@ -43,7 +43,15 @@ if TYPE_CHECKING:
 
     from .wrapper import Wrapped
 
-__all__ = ["Channel", "Execution", "NoShell", "Outcome", "agent_words", "start_failed"]
+__all__ = [
+    "Channel",
+    "Execution",
+    "NoShell",
+    "Outcome",
+    "agent_words",
+    "silent_agent",
+    "start_failed",
+]
 
 START_LIMIT = 45.0
 """Seconds that the agent may be silent before the session counts as dead: more than its start
@@ -388,11 +396,7 @@ class Execution:
             self.outcome.timed_out = True
             self.outcome.missing = "the session was ended: the command outlived its time limit"
             return
-        raise AgentNotConnected(
-            f"the session opened, but its agent stayed silent for {self._start_limit:g} s",
-            cause="the agent hangs, or two sessions of others hold the places of this container",
-            cure="wait and try again; if it stays so, replace the task",
-        )
+        raise silent_agent(self._start_limit)
 
     async def _cross_check(self) -> None:
         """Compare with the agent's own exit code, which such a session has (PROTOCOL 5.2)."""
@@ -476,6 +480,15 @@ def _not_proved(reason: str) -> ProtocolError:
 def agent_words(text: str) -> str:
     """What channel_closed says, in one line and without its banner (PROTOCOL 6.9)."""
     return " ".join(text.replace("----------ERROR-------", "").split())
+
+
+def silent_agent(seconds: float) -> AgentNotConnected:
+    """The error of a session that opened, and in which nothing came for so many seconds."""
+    return AgentNotConnected(
+        f"the session opened, but its agent stayed silent for {seconds:g} s",
+        cause="the agent hangs, or two sessions of others hold the places of this container",
+        cure="wait and try again; if it stays so, replace the task",
+    )
 
 
 def start_failed(said: str) -> EcsExecError:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..capture import Capture
 from ..channel.events import Closed, Event, Lost, Output
-from ..errors import AgentNotConnected, EcsExecError, MethodUnavailable, ProtocolError, SessionLost
+from ..errors import EcsExecError, MethodUnavailable, ProtocolError, SessionLost
 from ..results import OutputEvent
-from .command import START_LIMIT, Channel, Outcome, agent_words, start_failed
+from .command import START_LIMIT, Channel, Outcome, agent_words, silent_agent, start_failed
 from .decoder import (
     Begin,
     Credit,
@@ -128,11 +128,7 @@ class Shell:
             await self._more(end)
             if self._begin is None and self._late(end):
                 await self.end("its agent stayed silent")
-                raise AgentNotConnected(
-                    f"the session opened, but its agent stayed silent for {self._start_limit:g} s",
-                    cause="the agent hangs, or two sessions of others hold this container's places",
-                    cure="wait and try again; if it stays so, replace the task",
-                )
+                raise silent_agent(self._start_limit)
         if self._begin.transport != "r" or not self._begin.checksum:
             await self.end("the image lacks tools")
             raise _unavailable()

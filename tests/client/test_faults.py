@@ -12,6 +12,7 @@ import ecs_exec_magic as ecs
 from ecs_exec_magic import runner
 from ecs_exec_magic.client import Client, Target
 from ecs_exec_magic.remote import command as command_module
+from ecs_exec_magic.remote import shell as shell_module
 from ecs_exec_magic.remote import wrapper
 from ecs_exec_magic.sandbox import Sandbox
 
@@ -135,6 +136,41 @@ def test_a_silent_agent(cluster: Sandbox, target: Target, monkeypatch: pytest.Mo
     assert caught.value.cause
     assert caught.value.cure
     assert cluster.counters.terminated
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_agent_whose_places_others_hold(
+    cluster: Sandbox, client: Client, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """The error says whose sessions these are, and how to end one."""
+    made = shell_module.Shell if kept else command_module.Execution
+    defaults = {**(made.__init__.__kwdefaults__ or {}), "start_limit": 1.0}
+    monkeypatch.setattr(made.__init__, "__kwdefaults__", defaults)
+    target = client.target("demo/worker")
+    hold: dict[str, Any] = {
+        "command": "sleep 60",
+        "task": target.task_arn,
+        "container": target.container,
+    }
+    started = []
+    for _ in range(2):
+        call = client._api.call("ecs", "execute_command", cluster="demo", interactive=True, **hold)
+        started.append(client._call(call))
+    try:
+        with pytest.raises(ecs.AgentNotConnected, match="silent for 1 s") as caught:
+            if kept:
+                target.shell().open()
+            else:
+                target.run("true")
+        assert "2 sessions are open in" in caught.value.cause
+        assert caught.value.cure.startswith("end those that nobody needs: aws ssm terminate-ses")
+        assert [each.id for each in caught.value.findings] == ["sessions.in-use"]
+    finally:
+        for each in started:
+            session_id = each["session"]["sessionId"]
+            client._call(client._api.call("ssm", "terminate_session", SessionId=session_id))
+    assert cluster.wait_idle()
+    assert target.run("echo free").stdout == "free\n"
 
 
 def test_a_session_ended_by_somebody_else(cluster: Sandbox, client: Client, target: Target) -> None:

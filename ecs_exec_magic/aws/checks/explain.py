@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...findings import Finding
     from ..api import AwsApi
 
-__all__ = ["LIMIT", "explained"]
+__all__ = ["LIMIT", "explained", "silence_explained"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ _NOT_OF_AGENTS = frozenset(
         *("role.key", "role.log-group", "role.bucket"),
     )
 )
+_OF_SILENCE = ("sessions.in-use",)
 _TELLING = ("task.static-keys", "task.pid-mode", "role.channel", "network.egress")
 """Checks of which a warning can be the reason, too."""
 
@@ -68,6 +69,23 @@ async def explained(api: AwsApi, error: EcsExecError, ref: ContainerRef) -> EcsE
     else:
         _of_agent(error, found)
     return error
+
+
+async def silence_explained(api: AwsApi, error: AgentNotConnected, ref: ContainerRef) -> None:
+    """Put into the error of a silent agent whose sessions are in its way, if any are."""
+    if not api.attended:
+        return
+    try:
+        # Never what was found before: sessions come and go.
+        found = await asyncio.wait_for(_run(api, ref, _OF_SILENCE), LIMIT)
+    except Exception as reason:  # noqa: BLE001 - the error itself must come through in any case
+        logger.debug("no explanation: %s", reason)
+        return
+    for finding in found:
+        if finding.status == "warn":
+            error.findings = (finding,)
+            error.cause = f"{finding.title} ({finding.evidence})"
+            error.cure = _cure(finding)
 
 
 def _of_agents(id_: str) -> bool:
