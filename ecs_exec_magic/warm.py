@@ -25,10 +25,11 @@ from .results import CommandResult
 from .runner import CLOSE_LIMIT, PROBE_AFTER, PROBES, check_task, explain_silence, settling
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from .address import ContainerRef
     from .aws.api import AwsApi
+    from .remote.wrapper import Wrapped
     from .results import OutputEvent
 
 __all__ = ["MAX_IDLE", "ShellRun", "WarmSession", "close_all"]
@@ -60,7 +61,7 @@ class WarmSession:
         api: AwsApi,
         ref: ContainerRef,
         connection: Connection,
-        shell: Shell,
+        wrapped: Wrapped,
         place: contextlib.AsyncExitStack,
         request_id: str,
         max_idle: float,
@@ -69,14 +70,18 @@ class WarmSession:
         self.request_id = request_id
         self.commands = 0
         self.busy = False
-        self.shell = shell
+        self.shell = Shell(connection, wrapped, on_over=lambda: self._give_back_soon(self.over))
         self._api = api
         self._ref = ref
         self._connection = connection
         self._place = place
         self._max_idle = max_idle
         self._lock = asyncio.Lock()
-        self._resting: asyncio.Task[None] | None = None
+        # One timer at a time: for what a command's silence means, or for signs of life without one.
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+        self._sign: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._given_back: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         _open.add(self)
@@ -111,10 +116,10 @@ class WarmSession:
         except BaseException:
             await place.aclose()
             raise
-        shell = Shell(connection, wrapped)
-        session = cls(api, ref, connection, shell, place, started.request_id, max_idle)
+        session = cls(api, ref, connection, wrapped, place, started.request_id, max_idle)
         try:
-            await session._watched(shell.open())
+            async with session._watched():
+                await session.shell.open()
         except BaseException as error:
             session._give_back_soon("it did not open")
             if isinstance(error, AgentNotConnected):
@@ -141,14 +146,10 @@ class WarmSession:
     ) -> None:
         """Run a command; ``outcome`` is what is known of it. One runs after the other."""
         async with self._lock:
-            resting, self._resting = self._resting, None
-            if resting is not None:
-                resting.cancel()
-                await asyncio.wait({resting})
             self.busy = True
             try:
-                await self._watched(
-                    self.shell.run(
+                async with self._watched():
+                    await self.shell.run(
                         command,
                         stdin=stdin,
                         timeout=timeout,
@@ -157,7 +158,6 @@ class WarmSession:
                         on_batch=on_batch,
                         outcome=outcome,
                     )
-                )
             except InvalidRequest:
                 if outcome.began:  # what was to be its input is none
                     self.shell.finish("the input of a command could not be read to its end")
@@ -185,70 +185,90 @@ class WarmSession:
 
     # -- in between ------------------------------------------------------------------------------
 
+    def _after(self, seconds: float, then: Callable[[], object]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, then)
+
     def _rest(self) -> None:
-        self._resting = asyncio.ensure_future(self._idle())
+        self._idle_since = self._loop.time()
+        self._after(min(self._max_idle, KEEP_ALIVE), self._idle)
 
-    async def _idle(self) -> None:
+    def _idle(self) -> None:
         """Keep the session alive while no command runs, for a while."""
-        listening = asyncio.ensure_future(self.shell.listen())
-        end = self._loop.time() + self._max_idle
-        try:
-            while not listening.done():
-                left = end - self._loop.time()
-                if left <= 0:
-                    minutes = self._max_idle / 60
-                    self._give_back_soon(f"no command came for {minutes:g} minutes")
-                    return
-                await asyncio.wait({listening}, timeout=min(left, KEEP_ALIVE))
-                if not listening.done() and not self._connection.ended:
-                    await self._connection.resize(*_SIZE)
-                    with contextlib.suppress(SessionLost):
-                        await self._connection.send(b"\n")  # a line that says nothing
-            with contextlib.suppress(EcsExecError):
-                listening.result()
-            self._give_back_soon("its session has ended")
-        finally:
-            listening.cancel()
+        left = self._idle_since + self._max_idle - self._loop.time()
+        if left <= 0:
+            self._give_back_soon(f"no command came for {self._max_idle / 60:g} minutes")
+            return
+        self._after(min(left, KEEP_ALIVE), self._idle)
+        self._sign = asyncio.ensure_future(self._show_life())
 
-    async def _watched(self, work: Any) -> None:
-        """Wait for something, unless the far end turns out to be gone without a word."""
-        running = asyncio.ensure_future(work)
-        watching = asyncio.ensure_future(self._watch())
+    async def _show_life(self) -> None:
+        if not self._connection.ended:
+            await self._connection.resize(*_SIZE)
+            with contextlib.suppress(SessionLost):
+                await self._connection.send(b"\n")  # a line that says nothing
+
+    @contextlib.asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Give up what is done here when the far end turns out to be gone without a word."""
+        here = asyncio.current_task()
+        lost: list[BaseException] = []
+
+        def given_up(watching: asyncio.Task[None]) -> None:
+            error = None if watching.cancelled() else watching.exception()
+            if error is not None and here is not None:
+                lost.append(error)
+                here.cancel()
+
+        def watch() -> None:
+            self._watching = asyncio.ensure_future(self._watch())
+            self._watching.add_done_callback(given_up)
+
+        self._after(PROBE_AFTER, watch)
         try:
-            await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
-                watching.result()  # it only ever ends by raising
-            await running
+            yield
+        except asyncio.CancelledError:
+            if not lost:
+                raise
+            if here is not None and hasattr(here, "uncancel"):
+                here.uncancel()  # it was meant for what was done here, and not for who waits for it
+            raise lost[0] from None
         finally:
-            for task in (running, watching):
-                task.cancel()
-            await asyncio.gather(running, watching, return_exceptions=True)
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._watching is not None:
+                self._watching.remove_done_callback(given_up)
+                self._watching.cancel()
+                self._watching = None
 
     async def _watch(self) -> None:
         """Raise when a command is quiet because nobody is there any more."""
         connection = self._connection
-        asked, unanswered = self._loop.time(), 0
+        asked, unanswered = self._loop.time() - PROBE_AFTER, 0
         while True:
-            await asyncio.sleep(PROBE_AFTER)
             last = connection.last_activity
             if connection.unread or last > asked:
                 unanswered = 0
-            if connection.unread or self._loop.time() - last < PROBE_AFTER:
-                continue
-            if unanswered >= PROBES:
-                raise SessionLost(
-                    f"the agent in {self._ref} does not answer",
-                    cause="the agent died or lost its connection, and the shell with it",
-                    cure="whether the command finished is unknown: check before you run it again",
-                )
-            asked, unanswered = self._loop.time(), unanswered + 1
-            await connection.resize(*_SIZE)
-            await check_task(self._api, self._ref)
+            if not connection.unread and self._loop.time() - last >= PROBE_AFTER:
+                if unanswered >= PROBES:
+                    raise SessionLost(
+                        f"the agent in {self._ref} does not answer",
+                        cause="the agent died or lost its connection, and the shell with it",
+                        cure="whether the command finished is unknown: check before you run it "
+                        "again",
+                    )
+                asked, unanswered = self._loop.time(), unanswered + 1
+                await connection.resize(*_SIZE)
+                await check_task(self._api, self._ref)
+            await asyncio.sleep(PROBE_AFTER)
 
     # -- the end ---------------------------------------------------------------------------------
 
     def _give_back_soon(self, why: str) -> None:
         self.shell.finish(why)
+        if self._timer is not None:
+            self._timer.cancel()
         if self._given_back is None:
             _open.discard(self)
             self._given_back = settling(self._give_back())
@@ -258,6 +278,7 @@ class WarmSession:
         connection = self._connection
         async with self._place:
             try:
+                self.shell.let_go()
                 drain = asyncio.ensure_future(connection.drain())
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self.shell.farewell(), CLOSE_LIMIT)

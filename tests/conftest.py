@@ -8,15 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from ecs_exec_magic.errors import EcsExecError
+
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Generator
 
 NO_BROWSER = "no Chromium is installed"
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    """An error of ours that ends a test is shown with all it has to say."""
+    outcome = yield
+    error = call.excinfo.value if call.excinfo is not None else None
+    if isinstance(error, EcsExecError):
+        said = [*error._lines(), f"result: {error.result!r}"]
+        noise: bytes = getattr(error.result, "noise", b"")
+        said += [f"noise: {noise[:2000]!r}"] if noise else []
+        outcome.get_result().sections.append(("What the error says", "\n".join(said)))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

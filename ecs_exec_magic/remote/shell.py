@@ -67,10 +67,16 @@ class Shell:
     Args:
         channel: an open connection whose session runs ``wrapped``.
         wrapped: from :func:`~ecs_exec_magic.remote.wrapper.wrap_shell`.
+        on_over: called when it turns out to be over while no command runs.
     """
 
     def __init__(
-        self, channel: Channel, wrapped: Wrapped, *, start_limit: float = START_LIMIT
+        self,
+        channel: Channel,
+        wrapped: Wrapped,
+        *,
+        start_limit: float = START_LIMIT,
+        on_over: Callable[[], object] = lambda: None,
     ) -> None:
         self._channel = channel
         self._reader = RecordReader(wrapped.nonce)
@@ -91,7 +97,16 @@ class Shell:
         self._asked: asyncio.Task[None] | None = None
         self._status = 0
         self._interrupts = 0
-        self._receiving: asyncio.Future[list[Event]] | None = None
+        # One task takes what comes for as long as the session lives, and wakes who waits for it:
+        # tasks for each command are what its time would go to.
+        self._reading: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+        self._deadline: float | None = None
+        self._on_batch: Callable[[], Awaitable[object]] | None = None
+        self._held_back = False  # by a slow reader of the output
+        self._gone = False  # nothing comes any more
+        self._on_over = on_over
         self._over = ""
         self.exit_code: int | None = None
 
@@ -122,11 +137,11 @@ class Shell:
             MethodUnavailable: the image lacks the tools with which output comes back exactly.
             SessionLost: the session ended.
         """
-        end = asyncio.get_running_loop().time() + self._start_limit
-        self._outcome = None
+        self._deadline = asyncio.get_running_loop().time() + self._start_limit
+        self._reading = asyncio.ensure_future(self._read())
         while self._begin is None:
-            await self._more(end)
-            if self._begin is None and self._late(end):
+            await self._more()
+            if self._begin is None and self._late():
                 await self.end("its agent stayed silent")
                 raise silent_agent(self._start_limit)
         if self._begin.transport != "r" or not self._begin.checksum:
@@ -182,15 +197,10 @@ class Shell:
         self.finish(why)
         await self._channel.terminate()
 
-    async def listen(self) -> None:
-        """Take what comes while no command runs, until the session is over.
-
-        Cancelling it loses nothing.
-        """
-        while not self._over:
-            await self._more(None)
-            if self._words and self._outcome is None:
-                self.finish("it was ended while no command ran")
+    def let_go(self) -> None:
+        """Take nothing any more: what still comes is for others."""
+        if self._reading is not None:
+            self._reading.cancel()
 
     async def farewell(self) -> None:
         """Tell the far end that everything has come, where the shell has ended."""
@@ -217,7 +227,8 @@ class Shell:
         self._outcome, self._on_output, self._interrupts = outcome, on_output, 0
         self._next_streams()
         loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
+        self._deadline = None if timeout is None else loop.time() + timeout
+        self._on_batch = on_batch
         try:
             for name, held in self._held.items():  # what came between two commands
                 self._held[name] = b""
@@ -227,24 +238,20 @@ class Shell:
             await self._channel.send(f"{'C' if stdin is None else 'N'} {line}\n".encode())
             outcome.began = True
             if stdin is not None:
-                self._input.begin(stdin)
-            while len(self._proofs) < len(_NAMES):
-                await self._more(deadline)
-                if len(self._proofs) == len(_NAMES):
+                self._input.begin(stdin).add_done_callback(lambda _: self._wake())
+            while not self._complete():
+                await self._more()
+                if self._complete():
                     break
-                if self._late(deadline):
+                await self._look_at_input()
+                if self._late():
                     if outcome.timed_out:
                         outcome.missing = "the shell was ended: the command outlived its time limit"
                         await self.end("a command in it outlived its time limit")
                         return outcome
                     outcome.timed_out = True
                     await self._send(b"K INT\n")
-                    deadline = loop.time() + GRACE
-                if on_batch is not None:
-                    before = loop.time()
-                    await on_batch()
-                    if deadline is not None:
-                        deadline += loop.time() - before
+                    self._deadline = loop.time() + GRACE
             self._judge(outcome)
             return outcome
         except SessionLost:
@@ -259,7 +266,9 @@ class Shell:
         finally:
             for name in _NAMES:
                 self._emit(name, self._streams[name].flush(), final=True)
-            self._outcome = self._on_output = None
+            self._outcome = self._on_output = self._on_batch = None
+            if self._gone or self._failure is not None:
+                self.finish("its session has ended")
             if not self._over:
                 self._ask_in(BETWEEN, self._number + 1)
             await self._input.end()
@@ -305,30 +314,70 @@ class Shell:
 
     # -- what comes ------------------------------------------------------------------------------
 
-    def _late(self, deadline: float | None) -> bool:
-        return deadline is not None and asyncio.get_running_loop().time() >= deadline
+    def _complete(self) -> bool:
+        """Whether both streams of the command have come to their ends."""
+        return len(self._proofs) == len(_NAMES)
 
-    async def _more(self, deadline: float | None) -> None:
-        """Take what comes next, or nothing once it is late."""
-        loop = asyncio.get_running_loop()
-        # One receive is kept over several waits: cancelling it could lose what it has.
-        if self._receiving is None:
-            self._receiving = asyncio.ensure_future(self._channel.receive())
-        receiving = self._receiving
-        left = None if deadline is None else max(0.0, deadline - loop.time())
+    def _late(self) -> bool:
+        if self._deadline is None or self._held_back:
+            return False
+        return asyncio.get_running_loop().time() >= self._deadline
+
+    async def _more(self) -> None:
+        """Wait until something has come, or it is late."""
+        if self._failure is None and not self._gone:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timed = self._deadline is not None and not self._held_back
+            timer = loop.call_at(self._deadline or 0.0, self._wake) if timed else None
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        if self._failure is not None and not self._complete():
+            raise self._failure
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _look_at_input(self) -> None:
+        """Fail as the source of the command's input did: what has come of it is not all."""
         feeding = self._input.task
-        waiting: set[asyncio.Future[Any]] = {receiving}
-        if feeding is not None and not feeding.done():
-            waiting.add(feeding)
-        done, _ = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        if feeding is not None and feeding in done and feeding.exception() is not None:
-            # The command must not take what has come for all of it.
+        if feeding is not None and feeding.done() and feeding.exception() is not None:
             await self.end("the input of a command could not be read to its end")
             feeding.result()
-        if receiving not in done:
-            return
-        self._receiving = None
-        self._take(receiving.result())
+
+    async def _read(self) -> None:
+        """Take what comes until the session is over."""
+        while self._failure is None and not self._gone:
+            try:
+                self._take(await self._channel.receive())
+                if self._on_batch is not None and not self._complete():
+                    await self._hold_back(self._on_batch)
+            except Exception as error:  # noqa: BLE001 - of the caller's, too: it is for who waits
+                self._failure = error
+            if self._outcome is None and self._waiter is None:
+                if self._words and self._number:
+                    self.finish("it was ended while no command ran")
+                if self._gone or self._failure is not None:
+                    self.finish("its session has ended")
+                if self._over:
+                    self._on_over()
+            self._wake()
+
+    async def _hold_back(self, until: Callable[[], Awaitable[object]]) -> None:
+        """Take nothing more while the output is read slowly, nor from the command's time."""
+        loop = asyncio.get_running_loop()
+        before, self._held_back = loop.time(), True
+        try:
+            await until()
+        finally:
+            self._held_back = False
+            if self._deadline is not None:
+                self._deadline += loop.time() - before
 
     def _take(self, events: list[Event]) -> None:
         if not events:
@@ -393,7 +442,8 @@ class Shell:
             await self._channel.send(data)
 
     def _session_over(self, said: str) -> None:
-        if len(self._proofs) == len(_NAMES):
+        self._gone = True
+        if self._complete():
             self.finish("its session has ended")
             return
         ours, self._over = self._over, self._over or "its session has ended"

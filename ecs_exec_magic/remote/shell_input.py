@@ -45,10 +45,11 @@ class ShellInput:
         self._room += count
         self._came.set()
 
-    def begin(self, source: Any) -> None:
+    def begin(self, source: Any) -> asyncio.Task[None]:
         """Start to send; the line of its command has been sent."""
         self._over = False
         self._task = asyncio.ensure_future(self._feed(source))
+        return self._task
 
     async def end(self) -> None:
         """The command has ended: what it has not read is thrown away."""

@@ -24,14 +24,16 @@ class FarEnd:
     def __init__(self, nonce: bytes, *answers: list[bytes]) -> None:
         begin = b"\x1e%s B 1 r base64- md5sum- setsid- %s\n" % (nonce, SECRET)
         first = _round("o", MARK + b" 0 c " + MARK) + _round("e", MARK + MARK)
-        self.answers = [[begin], first, *answers]
-        self.sent: list[bytes] = []
+        self._answers = [first, *answers]
+        self._coming: asyncio.Queue[list[bytes]] = asyncio.Queue()
+        self._coming.put_nowait([begin])
 
     async def receive(self) -> list[Event]:
-        return [Output(data) for data in self.answers.pop(0)]
+        return [Output(data) for data in await self._coming.get()]
 
     async def send(self, data: bytes) -> None:
-        self.sent.append(data)
+        if data.startswith(b"C "):
+            self._coming.put_nowait(self._answers.pop(0))
 
     async def terminate(self) -> None:
         raise AssertionError("nothing has to be ended here")
@@ -82,5 +84,6 @@ def test_what_a_child_prints_while_one_stream_is_done(data: st.DataObject) -> No
         assert one.stdout.read() + two.stdout.read() == b"one\nlate\ntwo\n"
         assert one.stdout.read() == b"one\n"
         assert not shell.over
+        shell.let_go()
 
     asyncio.run(both())
