@@ -38,8 +38,8 @@ _h od && _x="od -An -v -tx1"
 # Tools are tried, not looked up: a name on the PATH may stand for nothing.
 [ "$(echo a | base64 2>&1)" = YQo= ] && _x=base64
 _s=
-for _p in md5sum sha256sum cksum; do
-$_p </dev/null >/dev/null 2>&1 && _s=$_p
+for _p in cksum sha256sum md5sum; do
+$_p </dev/null >/dev/null 2>&1 && _s=$_p && break
 done
 _h tee || _s=
 _v="tee /dev/fd/6"

@@ -198,9 +198,11 @@ class Shell:
         await self._channel.terminate()
 
     def let_go(self) -> None:
-        """Take nothing any more: what still comes is for others."""
+        """Take nothing any more: what still comes is for others, and who waits for it is told."""
         if self._reading is not None:
             self._reading.cancel()
+        self._failure = self._failure or lost("the shell's session ended", self._over)
+        self._wake()
 
     async def farewell(self) -> None:
         """Tell the far end that everything has come, where the shell has ended."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import ecs_exec_magic as ecs
 from ecs_exec_magic import warm
 from ecs_exec_magic.aws.slots import slots
 from ecs_exec_magic.client import Client, Target
-from ecs_exec_magic.portal import portal
+from ecs_exec_magic.portal import Gate, portal
 from ecs_exec_magic.sandbox import Sandbox
 
 from .conftest import connected, wait_until
@@ -82,6 +84,62 @@ def test_a_session_that_is_ended_under_it(cluster: Sandbox, client: Client, how:
     assert "not run" in after.value.cure
     shell.close()
     assert pickle.loads(pickle.dumps(caught.value.result)).stdout == "on\n"
+
+
+def test_closed_while_a_command_runs(target: Target) -> None:
+    shell = target.shell().open()
+
+    def close(_: ecs.OutputEvent) -> None:
+        threading.Thread(target=shell.close).start()
+
+    start = time.monotonic()
+    with pytest.raises(ecs.SessionLost) as caught:
+        shell.run("echo on; sleep 50", on_output=close)
+    assert time.monotonic() - start < 30
+    assert caught.value.cause == "it was closed"
+    assert caught.value.result.stdout == "on\n"
+    assert shell.state == "ended: it was closed"
+    assert target.run("echo free").ok
+
+
+def test_an_agent_that_vanishes_is_noticed(
+    cluster: Sandbox, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm, "PROBE_AFTER", 0.2)
+    shell = target.shell().open()
+    assert shell.run("sleep 1.5; echo there").stdout == "there\n"  # quiet, and there
+
+    def vanish(_: ecs.OutputEvent) -> None:
+        cluster.faults.kill_agent(target.task_id)
+
+    with pytest.raises(ecs.SessionLost, match="does not answer") as caught:
+        shell.run("echo on; sleep 50", on_output=vanish)
+    assert "unknown" in caught.value.cure
+    assert caught.value.result.stdout == "on\n"
+    assert shell.state.startswith("ended: ")
+    # Nothing of it reaches who goes on.
+    assert target.run("echo free").ok
+
+
+def test_a_slow_reader_takes_nothing_from_the_commands_time(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gate.__init__, "__defaults__", (4096,))  # what is read ahead
+    got: list[int] = []
+
+    def slow(event: ecs.OutputEvent) -> None:
+        got.append(len(event.data))
+        time.sleep(len(event.data) / 30_000)
+
+    with target.shell() as shell:
+        start = time.monotonic()
+        result = shell.run("head -c 300000 /dev/zero", timeout=5, on_output=slow, max_bytes=0)
+        if time.monotonic() - start < 8:
+            pytest.fail("the reader was not slow enough for this to say anything")
+        assert (result.ok, result.timed_out, sum(got)) == (True, False, 300_000)
+        assert shell.run("echo on").stdout == "on\n"
+        with pytest.raises(ecs.CommandTimeout):
+            shell.run("sleep 20", timeout=0.3)
 
 
 @pytest.mark.parametrize("fault", ["lose_resume", "refuse_resume"])
