@@ -67,8 +67,11 @@ W) echo w $_w >&5;;
 K) _kids $_w $_p;;
 esac
 done
-exec >/dev/null 4>&-
+# First the signal: a shell whose script has ended ends by itself, has this one ended (TERM), and
+# nobody is left to end what it has left in the background.
+trap "" TERM
 _kill TERM
+exec >/dev/null 4>&-
 sleep 2
 _kill KILL
 }
