@@ -142,8 +142,8 @@ class TerminalPlugin:
             try:
                 payload = payload[os.write(master, payload) :]
             except BlockingIOError:
-                # Not wait_for: before Python 3.12 it can swallow the cancellation of this task, which
-                # would then wait for ever for a terminal that nobody reads any more.
+                # Not wait_for: before Python 3.12 it can swallow the cancellation of this task,
+                # which would then wait for ever for a terminal that nobody reads any more.
                 room = asyncio.ensure_future(writable(master))
                 try:
                     await asyncio.wait({room}, timeout=_RECHECK)
