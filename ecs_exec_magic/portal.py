@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from .errors import BridgeError, Interrupted, InvalidRequest
 
@@ -92,6 +92,7 @@ class Portal:
         self._pid = 0
         self._at_exit: list[Callable[[], Coroutine[Any, Any, Any]]] = []
         self._submitted: set[concurrent.futures.Future[Any]] = set()
+        self._asked: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
         return f"<Portal {'running' if self._loop else 'idle'}>"
@@ -117,10 +118,18 @@ class Portal:
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Start a coroutine on the loop."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop())
+        future = asyncio.run_coroutine_threadsafe(self._run(coroutine), self.loop())
         self._submitted.add(future)
         future.add_done_callback(self._submitted.discard)
         return future
+
+    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._asked.add(task)
+        try:
+            return await coroutine
+        finally:
+            self._asked.discard(task)
 
     def at_stop(self, finish: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Have ``finish()`` awaited on the loop before it stops; it should be quick."""
@@ -140,11 +149,25 @@ class Portal:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None or self._pid != os.getpid() or not thread.is_alive():
             return
-        finishing = asyncio.run_coroutine_threadsafe(_finish(self._at_exit), loop)
+        # The last second is for what has still to be cancelled then.
+        finishing = asyncio.run_coroutine_threadsafe(self._finish(timeout - 1), loop)
         with contextlib.suppress(Exception):
             finishing.result(timeout)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout)
+
+    async def _finish(self, timeout: float) -> None:
+        """Let everything end that runs, and its sessions with it, in so many seconds."""
+        from .runner import unsettled
+
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        await asyncio.gather(*(finish() for finish in self._at_exit), return_exceptions=True)
+        # Only what was asked for is cancelled at first: to end its session it has tasks of its own.
+        await _cancelled(set(self._asked), end - loop.time())
+        while (ending := unsettled(loop)) and loop.time() < end:
+            await asyncio.wait(ending, timeout=end - loop.time())
+        await _cancelled(asyncio.all_tasks() - {cast("Any", asyncio.current_task())}, 0.5)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
@@ -157,12 +180,11 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-async def _finish(finishers: list[Callable[[], Coroutine[Any, Any, Any]]]) -> None:
-    await asyncio.gather(*(finish() for finish in finishers), return_exceptions=True)
-    rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in rest:
+async def _cancelled(tasks: set[asyncio.Task[Any]], timeout: float | None = None) -> None:
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*rest, return_exceptions=True)
+    if tasks:
+        await asyncio.wait(tasks, timeout=timeout)
 
 
 portal = Portal()

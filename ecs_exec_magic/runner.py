@@ -20,7 +20,7 @@ from .aws import sessions
 from .aws.slots import slots
 from .aws.tasks import describe_tasks
 from .capture import Capture
-from .channel.connection import Connection
+from .channel.connection import Connection, unfinished
 from .channel.session import ConnectionOptions
 from .errors import (
     AgentNotConnected,
@@ -526,8 +526,8 @@ def settling(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 def unsettled(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:
-    """What goes on in a loop after its commands have ended."""
-    return {task for task in _settling if task.get_loop() is loop}
+    """What goes on in a loop after its commands have ended, until their sessions have."""
+    return {task for task in _settling | unfinished() if task.get_loop() is loop}
 
 
 async def settle(timeout: float = CLOSE_LIMIT + 2) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ecs_exec_magic.channel import connection
 from ecs_exec_magic.portal import Portal
 
 if TYPE_CHECKING:
@@ -59,6 +62,52 @@ def test_resting_before_anything_ran_does_nothing(portal: Portal) -> None:
     before = threading.active_count()
     assert portal.rest()
     assert threading.active_count() == before
+
+
+def test_what_ends_a_session_is_never_cut_off(portal: Portal) -> None:
+    """Wherever the stop finds it: not yet begun, about to begin, or half way."""
+
+    async def steps() -> None:
+        for _ in range(20):  # within tasks of its own, as before Python 3.12 wait_for makes them
+            await asyncio.wait_for(asyncio.sleep(0.0005), 5)
+
+    async def job(ended: threading.Event) -> None:
+        async def end() -> None:
+            await steps()
+            ended.set()
+
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.shield(connection._spawn(end()))
+
+    for moment in range(60):
+        ended = threading.Event()
+        running = portal.submit(job(ended))
+        portal.submit(asyncio.sleep(0.001)).result(10)
+        running.cancel()
+        end = time.perf_counter() + moment * 0.0003
+        while time.perf_counter() < end:
+            pass
+        portal.stop()
+        assert ended.is_set(), moment
+
+
+def test_what_does_not_end_is_left(portal: Portal) -> None:
+    stubborn = threading.Event()
+
+    async def job() -> None:
+        while not stubborn.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+
+    portal.submit(job())
+    portal.submit(asyncio.sleep(0.001)).result(10)
+    start = time.monotonic()
+    portal.stop(2)
+    took = time.monotonic() - start
+    stubborn.set()
+    assert took < 10
 
 
 CLIENTS = """

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from .events import DataKeyNeeded, Event
 
-__all__ = ["Connection", "ConnectionOptions", "SessionGrant", "SessionServices"]
+__all__ = ["Connection", "ConnectionOptions", "SessionGrant", "SessionServices", "unfinished"]
 
 logger = logging.getLogger(__name__)
 
-_unfinished: set[asyncio.Future[None]] = set()
+_unfinished: set[asyncio.Task[None]] = set()
 """Closings that go on after the one who asked was cancelled; kept, or they might be collected."""
 
 _AFTER_TERMINATE = 5.0
@@ -350,7 +350,12 @@ class Connection:
         self._update()
 
 
-def _spawn(work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+def unfinished() -> set[asyncio.Task[None]]:
+    """What is being done to end sessions, in any loop; it takes seconds at most."""
+    return set(_unfinished)
+
+
+def _spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.ensure_future(work)
     _unfinished.add(task)
     task.add_done_callback(_unfinished.discard)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -209,6 +211,34 @@ def test_a_session_that_does_not_close_is_terminated_off_the_results_path(
     assert result.stdout == "x\n"
     assert len(cluster.counters.terminated) == before  # not at once
     wait_until(lambda: result.session_id in cluster.counters.terminated, 20)
+
+
+AT_ONCE = """\
+import sys, time, boto3
+import ecs_exec_magic as ecs
+url, address, after = sys.argv[1:]
+session = boto3.Session("AKIATEST", "secret", region_name="us-east-1")
+target = ecs.connect(endpoint_url=url, session=session).target(address)
+class Broken(Exception): ...
+def broken(event):
+    raise Broken
+try:
+    target.run("echo begun; exec sleep 60", on_output=broken)
+except Broken:
+    end = time.perf_counter() + float(after)
+    while time.perf_counter() < end:
+        pass
+"""
+"""A process that ends so many seconds after something failed in it."""
+
+
+def test_a_process_that_ends_at_once_leaves_no_session(cluster: Sandbox, target: Target) -> None:
+    """Wherever its end finds the one of its session: a tenth of such sessions were left once."""
+    for after in range(20):
+        words = [sys.executable, "-c", AT_ONCE, cluster.url, target.address, str(after / 5000)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert cluster.wait_idle(3), after
 
 
 def test_never_a_third_session(cluster: Sandbox, target: Target) -> None:
