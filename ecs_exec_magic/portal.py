@@ -105,6 +105,7 @@ class Portal:
                 if not self._pid:
                     atexit.register(self.stop)
                 self._pid = os.getpid()
+                self._submitted, self._asked = set(), set()
                 self._loop = asyncio.new_event_loop()
                 # An empty context: the loop must not keep what the creating cell had in its own.
                 self._thread = threading.Thread(
@@ -164,7 +165,8 @@ class Portal:
         end = loop.time() + timeout
         await asyncio.gather(*(finish() for finish in self._at_exit), return_exceptions=True)
         # Only what was asked for is cancelled at first: to end its session it has tasks of its own.
-        await _cancelled(set(self._asked), end - loop.time())
+        asked = {task for task in self._asked if task.get_loop() is loop}
+        await _cancelled(asked, end - loop.time())
         while (ending := unsettled(loop)) and loop.time() < end:
             await asyncio.wait(ending, timeout=end - loop.time())
         await _cancelled(asyncio.all_tasks() - {cast("Any", asyncio.current_task())}, 0.5)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Emit = Callable[[Any, int], object]
     Gated = Callable[[], Awaitable[None]]
 
-__all__ = ["RunningCommand", "Work", "watch"]
+__all__ = ["RunningCommand", "Work", "watch", "watch_command"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -109,6 +109,36 @@ def watch(
     if watched.work is not None and watched.work.interrupted:
         raise Interrupted(f"{result!r}", result)
     return result
+
+
+def watch_command(
+    bridge: Bridge,
+    make: Callable[..., Work[CommandResult]],
+    on_output: Callable[[OutputEvent], object] | None,
+    on_notice: Callable[[str], object] | None,
+    on_tick: Callable[[], object] | None,
+) -> CommandResult:
+    """:func:`watch` a command whose output and sentences are shown by functions of their own.
+
+    Args:
+        make: makes the command, on its loop, from ``on_output``, ``on_notice`` and ``on_batch``.
+    """
+
+    def made(emit: Emit, gate: Gated) -> Work[CommandResult]:
+        return make(
+            on_output=(lambda event: emit(event, len(event.data))) if on_output else None,
+            on_notice=(lambda text: emit(text, 0)) if on_notice else None,
+            on_batch=gate,
+        )
+
+    def show(item: OutputEvent | str) -> None:
+        if isinstance(item, OutputEvent):
+            if on_output is not None:
+                on_output(item)
+        elif on_notice is not None:
+            on_notice(item)
+
+    return watch(bridge, made, show, on_tick)
 
 
 class _Watched(Generic[T]):

@@ -6,13 +6,13 @@ Knows how a caller's thread waits for commands in a session. Never knows how ses
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any
 
 from .errors import EcsExecError, InvalidRequest, SessionLost
 from .portal import ThreadBridge, awaited, on_loop, portal
-from .results import OutputEvent
 from .runner import Request
-from .running import watch
+from .running import watch_command
 from .stream import OutputStream
 from .warm import MAX_IDLE, ShellRun, WarmSession, close_all
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .address import ContainerRef
     from .aws.api import AwsApi
-    from .results import CommandResult
+    from .results import CommandResult, OutputEvent
 
 __all__ = ["WarmShell"]
 
@@ -158,25 +158,8 @@ class WarmShell:
         on_notice: Callable[[str], object] | None,
         on_tick: Callable[[], object] | None,
     ) -> CommandResult:
-        def make(
-            emit: Callable[[Any, int], object], gate: Callable[[], Awaitable[None]]
-        ) -> ShellRun:
-            return self._made(
-                command,
-                **how,
-                on_output=(lambda event: emit(event, len(event.data))) if on_output else None,
-                on_notice=(lambda text: emit(text, 0)) if on_notice else None,
-                on_batch=gate,
-            )
-
-        def show(item: OutputEvent | str) -> None:
-            if isinstance(item, OutputEvent):
-                if on_output is not None:
-                    on_output(item)
-            elif on_notice is not None:
-                on_notice(item)
-
-        result = watch(self._bridge, make, show, on_tick)
+        make = functools.partial(self._made, command, **how)
+        result = watch_command(self._bridge, make, on_output, on_notice, on_tick)
         return result.check() if check else result
 
     async def run_async(
@@ -277,9 +260,13 @@ class WarmShell:
             if self.over:
                 raise _over(self)
             if self._session is None:
-                self._session = await WarmSession.open(
+                session = await WarmSession.open(
                     self._api, self.ref, max_idle=self._max_idle, on_notice=on_notice
                 )
+                self._session = session
+                if self._closed:  # meanwhile, and with no session yet to close
+                    await session.close(self._closed)
+                    raise _over(self)
             return self._session
 
 

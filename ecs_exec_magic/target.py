@@ -6,6 +6,7 @@ Knows how to say in blocking and awaitable calls what a job does. Never knows ho
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,8 @@ from .errors import InvalidRequest
 from .forwarding.forward import Forward
 from .forwarding.request import LOOPBACK, ForwardRequest
 from .portal import on_loop
-from .results import OutputEvent
 from .runner import Job, Method, Request, script_arguments
-from .running import RunningCommand, watch
+from .running import RunningCommand, watch_command
 from .shell import WarmShell
 from .stream import OutputStream
 from .terminal.threads import Terminal
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .client import Client
     from .portal import Bridge
-    from .results import CommandResult
+    from .results import CommandResult, OutputEvent
 
 __all__ = ["Target"]
 
@@ -339,26 +339,8 @@ class Target(ContainerRef, Copies):
         on_notice: Callable[[str], object] | None,
         on_tick: Callable[[], object] | None,
     ) -> CommandResult:
-        client = self._connected()
-
-        def make(emit: Callable[[Any, int], object], gate: Callable[[], Awaitable[None]]) -> Job:
-            return Job(
-                client._api,
-                self.ref,
-                request,
-                on_output=(lambda event: emit(event, len(event.data))) if on_output else None,
-                on_notice=(lambda text: emit(text, 0)) if on_notice else None,
-                on_batch=gate,
-            )
-
-        def show(item: OutputEvent | str) -> None:
-            if isinstance(item, OutputEvent):
-                if on_output is not None:
-                    on_output(item)
-            elif on_notice is not None:
-                on_notice(item)
-
-        result = watch(bridge, make, show, on_tick)
+        make = functools.partial(Job, self._connected()._api, self.ref, request)
+        result = watch_command(bridge, make, on_output, on_notice, on_tick)
         return result.check() if check else result
 
     def _connected(self) -> Client:

@@ -125,7 +125,10 @@ class WarmSession:
             if isinstance(error, AgentNotConnected):
                 await explain_silence(api, error, ref)
             raise
-        session._rest()
+        if session.over:
+            session._give_back_soon(session.over)
+        else:
+            session._rest()
         return session
 
     @property
@@ -217,7 +220,8 @@ class WarmSession:
 
         def given_up(watching: asyncio.Task[None]) -> None:
             error = None if watching.cancelled() else watching.exception()
-            if error is not None and here is not None:
+            # Not when it is scheduled already, and what it was for has just been done.
+            if error is not None and here is not None and self._watching is watching:
                 lost.append(error)
                 here.cancel()
 

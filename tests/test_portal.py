@@ -97,6 +97,7 @@ def test_what_does_not_end_is_left(portal: Portal) -> None:
     stubborn = threading.Event()
 
     async def job() -> None:
+        asyncio.current_task()._log_destroy_pending = False  # type: ignore[union-attr]
         while not stubborn.is_set():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.05)
@@ -108,6 +109,31 @@ def test_what_does_not_end_is_left(portal: Portal) -> None:
     took = time.monotonic() - start
     stubborn.set()
     assert took < 10
+
+
+FORKED = """\
+import asyncio, os, time
+from ecs_exec_magic.portal import portal
+
+async def nothing(): ...
+
+portal.submit(asyncio.sleep(60))
+portal.submit(nothing()).result(10)
+child = os.fork()
+if not child:
+    portal.submit(nothing()).result(10)
+    start = time.monotonic()
+    portal.stop()
+    os._exit(int(time.monotonic() - start))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "it waited for its parent's"
+"""
+
+
+def test_a_forked_child_does_not_wait_for_what_its_parent_does() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 CLIENTS = """

@@ -104,7 +104,7 @@ class Shell:
         self._failure: Exception | None = None
         self._deadline: float | None = None
         self._on_batch: Callable[[], Awaitable[object]] | None = None
-        self._held_back = False  # by a slow reader of the output
+        self._held_since: float | None = None  # while a slow reader holds the output back
         self._gone = False  # nothing comes any more
         self._on_over = on_over
         self._over = ""
@@ -269,7 +269,7 @@ class Shell:
             for name in _NAMES:
                 self._emit(name, self._streams[name].flush(), final=True)
             self._outcome = self._on_output = self._on_batch = None
-            if self._gone or self._failure is not None:
+            if self._gone:
                 self.finish("its session has ended")
             if not self._over:
                 self._ask_in(BETWEEN, self._number + 1)
@@ -321,16 +321,18 @@ class Shell:
         return len(self._proofs) == len(_NAMES)
 
     def _late(self) -> bool:
-        if self._deadline is None or self._held_back:
+        """Whether the command's time is up; it stands still while a slow reader holds it back."""
+        if self._deadline is None:
             return False
-        return asyncio.get_running_loop().time() >= self._deadline
+        now = self._held_since
+        return (asyncio.get_running_loop().time() if now is None else now) >= self._deadline
 
     async def _more(self) -> None:
         """Wait until something has come, or it is late."""
         if self._failure is None and not self._gone:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            timed = self._deadline is not None and not self._held_back
+            timed = self._deadline is not None and self._held_since is None
             timer = loop.call_at(self._deadline or 0.0, self._wake) if timed else None
             try:
                 await self._waiter
@@ -373,11 +375,11 @@ class Shell:
     async def _hold_back(self, until: Callable[[], Awaitable[object]]) -> None:
         """Take nothing more while the output is read slowly, nor from the command's time."""
         loop = asyncio.get_running_loop()
-        before, self._held_back = loop.time(), True
+        before = self._held_since = loop.time()
         try:
             await until()
         finally:
-            self._held_back = False
+            self._held_since = None
             if self._deadline is not None:
                 self._deadline += loop.time() - before
 

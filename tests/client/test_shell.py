@@ -142,6 +142,38 @@ def test_a_slow_reader_takes_nothing_from_the_commands_time(
             shell.run("sleep 20", timeout=0.3)
 
 
+def test_time_is_up_also_while_a_slow_reader_holds_a_flood_back(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gate.__init__, "__defaults__", (4096,))  # what is read ahead
+    shell = target.shell().open()
+    start = time.monotonic()
+    with pytest.raises(ecs.CommandTimeout):
+        shell.run("yes", timeout=0.2, on_output=lambda _: time.sleep(0.01), max_bytes=0)
+    assert time.monotonic() - start < 60
+    shell.close()
+
+
+def test_closed_while_it_opens(cluster: Sandbox, target: Target) -> None:
+    cluster.faults.terminal_delay = 1.0
+    shell = target.shell()
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            shell.run("echo never")
+        except ecs.SessionLost as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: bool(cluster.counters.active_sessions))
+    shell.close()
+    thread.join()
+    assert len(failed) == 1
+    assert cluster.wait_idle()
+
+
 @pytest.mark.parametrize("fault", ["lose_resume", "refuse_resume"])
 def test_a_cut_that_cannot_be_resumed(cluster: Sandbox, target: Target, fault: str) -> None:
     shell = target.shell().open()

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecs_exec_magic.channel.events import Event, Output
+from ecs_exec_magic.channel.events import Closed, Event, Output
 from ecs_exec_magic.remote.shell import Shell
 from ecs_exec_magic.remote.wrapper import wrap_shell
 
@@ -24,7 +24,7 @@ class FarEnd:
     def __init__(self, nonce: bytes, *answers: list[bytes]) -> None:
         begin = b"\x1e%s B 1 r base64- md5sum- setsid- %s\n" % (nonce, SECRET)
         first = _round("o", MARK + b" 0 c " + MARK) + _round("e", MARK + MARK)
-        self._answers = [first, *answers]
+        self.answers = [first, *answers]
         self._coming: asyncio.Queue[list[bytes]] = asyncio.Queue()
         self._coming.put_nowait([begin])
 
@@ -33,7 +33,7 @@ class FarEnd:
 
     async def send(self, data: bytes) -> None:
         if data.startswith(b"C "):
-            self._coming.put_nowait(self._answers.pop(0))
+            self._coming.put_nowait(self.answers.pop(0))
 
     async def terminate(self) -> None:
         raise AssertionError("nothing has to be ended here")
@@ -87,3 +87,25 @@ def test_what_a_child_prints_while_one_stream_is_done(data: st.DataObject) -> No
         shell.let_go()
 
     asyncio.run(both())
+
+
+def test_a_session_that_ends_as_soon_as_it_is_open() -> None:
+    told = []
+
+    async def opened() -> Shell:
+        wrapped = wrap_shell()
+        channel = FarEnd(wrapped.nonce)
+        receive = channel.receive
+
+        async def receive_and_end() -> list[Event]:
+            events = await receive()
+            return events if channel.answers else [*events, Closed("")]
+
+        any_channel: Any = channel
+        any_channel.receive = receive_and_end
+        shell = Shell(any_channel, wrapped, on_over=lambda: told.append("over"))
+        await shell.open()
+        return shell
+
+    shell = asyncio.run(opened())
+    assert shell.over == "its session has ended"
