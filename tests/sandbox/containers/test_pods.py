@@ -262,7 +262,8 @@ async def test_nothing_of_a_container_outlives_it(rung: LocalRuntime, tmp_path: 
     assert list(tmp_path.iterdir()) == []
     assert process.ended.done()
     for handle in process.files:
-        assert await read_all(handle) == b""
+        # Its shell may see what it waits for end before it is its own turn.
+        assert await read_all(handle) in (b"", b"Killed\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
