@@ -192,27 +192,6 @@ def test_a_session_ended_by_somebody_else(cluster: Sandbox, client: Client, targ
     thread.join()
 
 
-def test_sessions_are_terminated_when_the_caller_fails(cluster: Sandbox, target: Target) -> None:
-    def fail(_: object) -> None:
-        raise RuntimeError("my callback")
-
-    before = len(cluster.counters.terminated)
-    with pytest.raises(RuntimeError, match="my callback"):
-        target.run("echo x; sleep 30", on_output=fail)
-    wait_until(lambda: len(cluster.counters.terminated) > before)
-
-
-def test_a_session_that_does_not_close_is_terminated_off_the_results_path(
-    cluster: Sandbox, target: Target
-) -> None:
-    cluster.faults.hold_closed = 30
-    before = len(cluster.counters.terminated)
-    result = target.run("echo x")
-    assert result.stdout == "x\n"
-    assert len(cluster.counters.terminated) == before  # not at once
-    wait_until(lambda: result.session_id in cluster.counters.terminated, 20)
-
-
 AT_ONCE = """\
 import sys, time, boto3
 import ecs_exec_magic as ecs
@@ -240,6 +219,27 @@ def test_a_process_that_ends_at_once_leaves_no_session(cluster: Sandbox, target:
         done = subprocess.run(words, capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stderr) == (0, "")
         assert cluster.wait_idle(20), after
+
+
+def test_sessions_are_terminated_when_the_caller_fails(cluster: Sandbox, target: Target) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("my callback")
+
+    before = len(cluster.counters.terminated)
+    with pytest.raises(RuntimeError, match="my callback"):
+        target.run("echo x; sleep 30", on_output=fail)
+    wait_until(lambda: len(cluster.counters.terminated) > before)
+
+
+def test_a_session_that_does_not_close_is_terminated_off_the_results_path(
+    cluster: Sandbox, target: Target
+) -> None:
+    cluster.faults.hold_closed = 30
+    before = len(cluster.counters.terminated)
+    result = target.run("echo x")
+    assert result.stdout == "x\n"
+    assert len(cluster.counters.terminated) == before  # not at once
+    wait_until(lambda: result.session_id in cluster.counters.terminated, 20)
 
 
 def test_never_a_third_session(cluster: Sandbox, target: Target) -> None:
