@@ -125,10 +125,7 @@ class WarmSession:
             if isinstance(error, AgentNotConnected):
                 await explain_silence(api, error, ref)
             raise
-        if session.over:
-            session._give_back_soon(session.over)
-        else:
-            session._rest()
+        session._rest()
         return session
 
     @property
@@ -171,10 +168,7 @@ class WarmSession:
             finally:
                 self.busy = False
                 self.commands += 1
-                if self.over:
-                    self._give_back_soon(self.over)
-                else:
-                    self._rest()
+                self._rest()
 
     async def close(self, why: str = "it was closed", timeout: float = CLOSE_LIMIT) -> None:
         """End the shell and what runs in it.
@@ -194,6 +188,10 @@ class WarmSession:
         self._timer = self._loop.call_later(seconds, then)
 
     def _rest(self) -> None:
+        """Wait for the next command, or give the session back if there can be none."""
+        if self.over:
+            self._give_back_soon(self.over)
+            return
         self._idle_since = self._loop.time()
         self._after(min(self._max_idle, KEEP_ALIVE), self._idle)
 
