@@ -68,6 +68,21 @@ def own_sockets(directory: str) -> Config:
     return config
 
 
+def text_of(cell: Any) -> str:
+    """What a cell of an executed notebook shows, as text.
+
+    A line can stand in several outputs: ipykernel sends what is written every so often, and a
+    print of several values writes each by itself.
+    """
+    text = ""
+    for output in cell.get("outputs", ()):
+        if output.output_type == "stream":
+            text += output.text
+        else:
+            text += str(output.get("data", {}).get("text/plain", "")) + "\n"
+    return text
+
+
 @contextlib.contextmanager
 def practising(cluster: Any, directory: Path) -> Iterator[Kernel]:
     """A kernel with the magics and a target, in a practice cluster."""

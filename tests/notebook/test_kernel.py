@@ -22,7 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 from ecs_exec_magic import demo, sandbox
 
 from ..runtimes import WITHOUT_ENGINE
-from .kernels import Kernel, own_sockets
+from .kernels import Kernel, own_sockets, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -313,11 +313,7 @@ def aws(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _text(book: Any) -> str:
-    parts = []
-    for cell in book.cells:
-        for output in cell.get("outputs", ()):
-            parts += [output.get("text", ""), str(output.get("data", {}).get("text/plain", ""))]
-    return "\n".join(parts)
+    return "".join(text_of(cell) for cell in book.cells)
 
 
 def _write(path: Path, *sources: str) -> Path:

@@ -14,7 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 from ecs_exec_magic import sandbox
 
 from ..runtimes import WITHOUT_ENGINE
-from .kernels import own_sockets
+from .kernels import own_sockets, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,10 +59,7 @@ def read(place: Path) -> Any:
 def shown(book: Any, cell_id: str) -> str:
     """What a cell shows, as text."""
     (cell,) = (each for each in book.cells if each.get("id") == cell_id)
-    return "\n".join(
-        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
-        for output in cell.outputs
-    )
+    return text_of(cell)
 
 
 def ran(book: Any) -> list[str]:
