@@ -136,7 +136,7 @@ def _unwrapped(data: bytes, nonce: bytes, cut: bool) -> tuple[bytes, int | None,
         """A kept shell's streams begin again with each of its commands."""
         nonlocal code
         stream, streams[name] = streams[name], Stream(mark, "")
-        out.append(stream.flush() + stream.behind)
+        out.append(stream.flush() + streams[name].take(stream.behind))
         if stream.words and stream.words[0].isdecimal():
             code = int(stream.words[0][:6])
 

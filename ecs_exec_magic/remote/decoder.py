@@ -296,6 +296,8 @@ def _record(words: list[str]) -> Record:
 class Stream:
     """One of the command's streams: separates the output from the mark behind it, and proves both.
 
+    What wakes a kept shell's pump (warm.sh) is taken out of it, wherever it stands.
+
     Args:
         mark: from the begin record.
         checksum: the far end's program, from the begin record.
@@ -303,6 +305,7 @@ class Stream:
 
     def __init__(self, mark: bytes, checksum: str) -> None:
         self._mark = mark
+        self._wake = mark[:-1] + b"w"
         self._tail = b""
         self._trailer: bytes | None = None
         self._digest = _digest(checksum)
@@ -326,10 +329,14 @@ class Stream:
             self._digest.update(data)
             self._checked += len(data)
         self.count += len(data)
+        return self.take(data)
+
+    def take(self, data: bytes) -> bytes:
+        """Take bytes that another stream has proved: what stood :attr:`behind` its end."""
         if self._trailer is not None:
             self._end(data)
             return b""
-        held = self._tail + data
+        held = (self._tail + data).replace(self._wake, b"")
         at = held.find(self._mark)
         if at >= 0:
             self._tail = b""

@@ -228,6 +228,7 @@ class Shell:
         outcome = outcome or Outcome(Capture(limit=max_bytes), Capture(limit=max_bytes))
         self._outcome, self._on_output, self._interrupts = outcome, on_output, 0
         self._next_streams()
+        streams = self._streams
         loop = asyncio.get_running_loop()
         self._deadline = None if timeout is None else loop.time() + timeout
         self._on_batch = on_batch
@@ -267,7 +268,7 @@ class Shell:
             raise
         finally:
             for name in _NAMES:
-                self._emit(name, self._streams[name].flush(), final=True)
+                self._emit(name, streams[name].flush(), final=True)
             self._outcome = self._on_output = self._on_batch = None
             if self._gone:
                 self.finish("its session has ended")
@@ -307,8 +308,6 @@ class Shell:
         if words[1] != "c":
             self.exit_code = outcome.exit_code
             self.finish(f"it has ended with exit code {outcome.exit_code}")
-        for name in _NAMES:  # what stands behind the marks came before what is held already
-            self._held[name] = self._streams[name].behind + self._held[name]
         self._next_streams()
         if not outcome.exact:
             self.finish("output was damaged on its way")
@@ -429,6 +428,7 @@ class Shell:
         self._proofs[stream] = proved
         self._words[stream] = self._streams[stream].words
         self._coming[stream] = self._new_stream()
+        self._held[stream] += self._coming[stream].take(self._streams[stream].behind)
 
     def _emit(self, stream: str, data: bytes, *, final: bool = False) -> None:
         text = self._decoders[stream].decode(data, final)

@@ -12,9 +12,12 @@
 #   W NUMBER   do not wait until this command, counted from 1, has ended: show what it prints
 #   K SIGNAL   for all that the shell has started, and not for the shell
 #
-# To start a process is what takes time, so that most commands are shown by three in all: what they
-# print stays in its two pipes until they end, and then goes out in one piece, with sums that the
-# pump makes by itself. Only what takes longer (W) or is longer is shown as it comes.
+# To start a process is what takes time, so that most commands are shown by three in all, two of which
+# wait for them: what they print stays in its two pipes until they end, and then goes out in one piece,
+# with sums that the pump makes by itself. Only what takes longer (W) or is longer is shown as it comes.
+#
+# The one that waits longest reads stderr, which is mostly empty until the end marks. W wakes it by a
+# word of its own in that pipe, the beginning of a mark and a w: the client takes it out again.
 #
 # File descriptors that are others than in farend.sh: 5 wakes the pump, on 7 it says that it is
 # ready and the one who feeds says who it is. In the pump, 3 and 4 are what it reads; in ctl 4 is the
@@ -63,7 +66,11 @@ dd ibs=1 obs=4096 count=$_w
 ;;
 E) echo E;;
 D) dd bs=65536 </proc/$_f/fd/4 >/dev/null 4>&- & ;;
-W) echo w $_w >&5;;
+W)
+echo w $_w >&5
+# Not by itself: the pipe may be full.
+printf "\036%sw" $_k >$_n/4 &
+;;
 K) _kids $_w $_p;;
 esac
 done
@@ -108,53 +115,63 @@ _oct $_m
 _q=$_b
 _oct "|$_m|"
 _e=$_b
+# What goes out for a stderr without anything is always the same.
+_new
+_put e $_q $_q
+_0=$_w
 _j=0
 _z=
 until [ "$_z" = x ]; do
 _j=$((_j+1))
 _b=$( {
+dd bs=800 count=1 <&4 2>/dev/null
 _z= _l=0
 until [ "$_z" = c ] || [ "$_z" = x ] || { [ "$_z" = w ] && [ $_l -ge $_j ]; }; do
 read -r _z _l <&5
 done
-[ $_z = c ] && {
-dd bs=800 count=1 <&3 2>/dev/null
-printf %s "|$_m|"
-exec dd bs=800 count=1 <&4 2>/dev/null
-}
-echo $_z
+printf %s "|$_m|$_z"
+[ $_z = c ] && exec dd bs=800 count=1 <&3 2>/dev/null
 } | od -An -v -to1)
 set -- $_b
-_b="$*" _w=
-case $_b in
-"170 012") _z=x;;
-"167 012") _z=w;;
-*)
-_z=c
-set -- "${_b%%" $_e "*}" "${_b##*" $_e "}"
+_b=" $*"
+_o=${_b%%" $_e "*}
+set -- ${_b##*" $_e "}
 _new
-_put o $1
-_o=$_f _g="$_a $_h" _t=$_r
-_a=0 _h=0 _r=
-_put e $2
+case $_o in
+" $_q $_q") _f=z _w=$_0;;
+*) _put e $_o;;
+esac
+_t=$_f
+case $1 in
+143)
+_z=c
+shift
+_g="$_a $_h $_r" _1=$_w
+_new
+_put o "$@"
+_w=$_w$_1
 _out
 # What is longer.
-[ $_f ] || (exec 5<&4; _more e)
-[ $_o ] || {
-_a=${_g% *} _h=${_g#* } _r=$_t
-(exec 5<&3; _more o)
+[ $_f ] || (exec 5<&3; _more o)
+[ $_t ] || {
+set -- $_g
+_a=$1 _h=$2
+shift 2
+_r=$*
+(exec 5<&4; _live e)
 }
 ;;
-esac
-[ $_z = c ] || {
-_new
-(exec 5<&4; _live e) &
-(exec 5<&3; _live o)
+*)
+[ $1 = 170 ] && _z=x || _z=w
+_out
+[ $_t ] || (exec 5<&4; _live e) &
+(_a=0 _h=0 _r= ; exec 5<&3; _live o)
 wait
 until [ $_z = c ] || [ $_z = x ]; do
 read -r _z _l <&5
 done
-}
+;;
+esac
 done
 exec 5<&3 4<&-
 _sink
@@ -167,13 +184,13 @@ _new() { _a=0 _h=0 _r= _w=; }
 # Adds one piece of stream $1 to what goes out; it ends the stream if _f is z. The sums go on from
 # those of the pieces before, and no number is too large for the shells that count with 32 bits.
 _put() {
-_d=$1 _c= _l=0
+_d=$1 _o= _l=0
 shift
 for _b; do
 _a=$(((_a*251+1$_b)%8388593)) _h=$(((_h*241+1$_b)%8388587))
 case $_b in
-012) _c="$_c\\032";;
-*) _c="$_c\\$_b";;
+012) _o="$_o\\032";;
+*) _o="$_o\\$_b";;
 esac
 done
 _b="$*"
@@ -185,12 +202,12 @@ _r=$_b
 case $_b in
 *000*|*032*|*"357 277 275"*)
 IFS=
-_c="$*"
+_o="$*"
 IFS=$_i
-_l=${#_c} _p=q
+_l=${#_o} _p=q
 ;;
 esac
-_w="$_w\036$_k $_d $_p $_l $_a.$_h ${_f:--} $_c\n"
+_w="$_w\036$_k $_d $_p $_l $_a.$_h ${_f:--} $_o\n"
 }
 # A short line is one write of any shell; dd makes one of the others.
 _out() {

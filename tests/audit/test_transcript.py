@@ -52,7 +52,8 @@ def test_every_command_of_a_kept_shell_is_shown() -> None:
     mark = b"\x1e" + SECRET + b"\x1e"
 
     def short(stream: bytes, kind: bytes, body: bytes) -> bytes:
-        return b"\x1e%s %s %s %d 1.2 z %s\n" % (SECRET, stream, kind, len(body), body)
+        end = b"z" if mark in body or kind == b"q" else b"-"
+        return b"\x1e%s %s %s %d 1.2 %s %s\n" % (SECRET, stream, kind, len(body), end, body)
 
     log = b"\x1eabcdef0123456789 B 1 r base64- cksum- setsid- %s\n" % SECRET
     for code, text in enumerate((b"one\x1a", b"two\x1a"), 4):
@@ -60,9 +61,12 @@ def test_every_command_of_a_kept_shell_is_shown() -> None:
         log += short(b"e", b"n", b"err\x1a" + mark + mark)
     late = b"".join(b"%03o" % each for each in b"a\0b\n" + mark + b" 6 c " + mark)
     log += short(b"o", b"q", late) + short(b"e", b"n", mark + mark)
+    # What wakes the far end's pump is shown nowhere, be it cut in two by the end of a piece.
+    wake = mark[:-1] + b"w"
+    log += short(b"e", b"n", mark + mark + wake[:5]) + short(b"e", b"n", wake[5:] + b"x\x1a" + wake)
     for stored in (in_s3, in_cloudwatch):
         found = transcript(stored(log))
-        assert found.text.replace("\0", "") == "one\nerr\ntwo\nerr\nab\n"
+        assert found.text.replace("\0", "") == "one\nerr\ntwo\nerr\nab\nx\n"
         assert (found.exit_code, found.damaged) == (6, False)
 
 

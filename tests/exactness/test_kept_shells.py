@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -62,6 +63,15 @@ def test_bytes(shell: WarmShell, data: bytes) -> None:
     assert result.stdout_bytes == data
     assert result.stderr_bytes == data[::-1]
     assert result.exact
+
+
+@pytest.mark.parametrize("pause", ["", "sleep 0.2; "], ids=["at-once", "later"])
+def test_much_of_what_terminals_take_for_broken(shell: WarmShell, pause: str) -> None:
+    line = "\ufffd abc\n"
+    loop = f"n=0; while [ $n -lt 900 ]; do printf '{octal(line.encode())}'; n=$((n+1)); done"
+    result = shell.run(f"{pause}{loop}; {{ {loop}; }} >&2")
+    assert result.exact
+    assert (result.stdout, result.stderr) == (line * 900, line * 900)
 
 
 def test_arguments_reach_the_program_unchanged(shell: WarmShell) -> None:
@@ -189,6 +199,42 @@ def test_nothing_is_left_behind(container: Container) -> None:
         "for n in 1 2 3 4 5 6 7 8 9; do pgrep -fx 'sleep 6[3]' || exit 0; sleep 0.3; done; exit 1"
     )
     assert container.run(look).ok
+
+
+# Sizes around that of a piece, in which what wakes the pump may be cut in two.
+WRITES = st.tuples(
+    st.sampled_from("12"), st.sampled_from([1, 770, 790, 800, 900, 5000]), st.sampled_from([0, 2])
+)
+
+
+@pytest.mark.parametrize("name", SHELLS)
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    commands=st.lists(st.lists(WRITES, min_size=1, max_size=5), min_size=1, max_size=8),
+    soon=st.sampled_from([0.0, 0.002, 0.005, 0.01]),
+    between=st.sampled_from([0.0, 0.002, 1.0]),
+)
+def test_it_is_exact_whenever_it_is_asked_for_its_output(
+    cluster: object,
+    name: str,
+    commands: list[list[tuple[str, int, int]]],
+    soon: float,
+    between: float,
+) -> None:
+    target = cluster[2][name]  # type: ignore[index]
+    with (
+        mock.patch.multiple("ecs_exec_magic.remote.shell", SOON=soon, BETWEEN=between),
+        target.shell() as shell,
+    ):
+        shell.run('w() { printf "%0*d" $1 0; [ $2 = 0 ] || sleep 0.00$2; }')
+        for writes in commands:
+            result = shell.run("; ".join([f"w {n} {pause} >&{to}" for to, n, pause in writes]))
+            assert result.exact
+            for to, got in (("1", result.stdout), ("2", result.stderr)):
+                assert got == "0" * sum(n for stream, n, _ in writes if stream == to)
+            assert not shell.over
 
 
 PIECES = [

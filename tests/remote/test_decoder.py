@@ -188,6 +188,29 @@ def test_a_stream_ends_at_its_mark(data: bytes, cuts: list[int], late: bytes) ->
     assert not stream.proves(Proof("o", ""))
 
 
+@given(
+    st.lists(st.binary(max_size=30), min_size=1, max_size=6),
+    st.lists(st.integers(0, 300), max_size=8),
+    st.binary(max_size=20),
+)
+def test_what_wakes_the_pump_is_no_output(
+    pieces: list[bytes], cuts: list[int], late: bytes
+) -> None:
+    wake = b"\x1es3cr3tw"
+    pieces = [piece.replace(SECRET, b"") for piece in pieces]
+    whole = wake.join(pieces) + MARK + MARK
+    stream = Stream(MARK, "")
+    edges = [0, *sorted(cut % (len(whole) + 1) for cut in cuts), len(whole)]
+    out = b"".join(stream.feed(whole[a:b]) for a, b in itertools.pairwise(edges))
+    assert out + stream.flush() == b"".join(pieces)
+    assert stream.words == []
+    # What comes behind the end is the next stream's, a piece of such a word with it.
+    stream.feed(wake[:4])
+    after = Stream(MARK, "")
+    after_all = after.take(stream.behind) + after.feed(wake[4:] + late.replace(SECRET, b"") + MARK)
+    assert after_all == late.replace(SECRET, b"")
+
+
 def test_a_stream_holds_back_only_what_may_be_a_mark() -> None:
     stream = Stream(MARK, "")
     assert stream.feed(b"abc") == b"abc"
