@@ -33,8 +33,11 @@ read -r _b _l _l _z _l <$_l
 done
 }
 _ctl() {
-exec 3>&- 4>&- 8>&- 9>&-
+exec 3>&- 4>&- 8>&- 9>&1
 trap "" HUP
+_obey 8>&1 >&9 9>&- | _help
+}
+_obey() {
 read -r _p <&7
 read -r _x _w </proc/self/stat
 echo _c=$_x >&6
@@ -43,6 +46,7 @@ read -r _p <&7
 read -r _x _x _x _n _x </proc/$_p/stat
 exec 4>/proc/$_p/fd/0
 _n=/proc/$_n/fd _q=\\036$_k\\036
+echo $_n >&8
 # In braces, so that `set -x` shows none of it. Past the shell's own descriptors, which may lead
 # anywhere by now. The empty line: bash reads `{` wrongly behind a quote that was not closed.
 _e="{ command printf \"$_q %s c $_q\" \"\$?\" >$_n/3; command printf \"$_q$_q\" >$_n/4; command echo c >$_n/5; } 2>/dev/null"
@@ -65,11 +69,10 @@ echo $_w
 dd ibs=1 obs=4096 count=$_w
 ;;
 E) echo E;;
-D) dd bs=65536 </proc/$_f/fd/4 >/dev/null 4>&- & ;;
+D) echo D $_f >&8;;
 W)
 echo w $_w >&5
-# Not by itself: the pipe may be full.
-printf "\036%sw" $_k >$_n/4 &
+echo W >&8
 ;;
 K) _kids $_w $_p;;
 esac
@@ -78,9 +81,21 @@ done
 # nobody is left to end what it has left in the background.
 trap "" TERM
 _kill TERM
-exec >/dev/null 4>&-
+exec >/dev/null 4>&- 8>&-
 sleep 2
 _kill KILL
+}
+# What may take long, in the place of obey: ash loses the beginning of a line that it waits for when a
+# child of it ends meanwhile. What comes here are whole lines.
+_help() {
+exec >/dev/null 5>&- 6>&- 7>&- 9>&-
+read -r _n
+while read -r _x _f; do
+case $_x in
+W) printf "\036%sw" $_k >$_n/4;;
+D) dd bs=65536 </proc/$_f/fd/4 & ;;
+esac
+done
 }
 # One process for the input of each command, since what it leaves has to end with it. It keeps an end
 # to read from until the shell has opened its own.
@@ -134,8 +149,12 @@ printf %s "|$_m|$_z"
 } | od -An -v -to1)
 set -- $_b
 _b=" $*"
+# By numbers of words: to match from the other end takes a shell long.
 _o=${_b%%" $_e "*}
-set -- ${_b##*" $_e "}
+set -- $_o
+_l=$(($#+(${#_e}+1)/4))
+set -- $_b
+shift $_l
 _new
 case $_o in
 " $_q $_q") _f=z _w=$_0;;

@@ -209,7 +209,7 @@ WRITES = st.tuples(
 
 @pytest.mark.parametrize("name", SHELLS)
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     commands=st.lists(st.lists(WRITES, min_size=1, max_size=5), min_size=1, max_size=8),
