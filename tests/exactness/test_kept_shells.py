@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ecs_exec_magic as ecs
+from ecs_exec_magic.channel.connection import Connection
 from ecs_exec_magic.shell import WarmShell
 
 from .conftest import SHELLS, WAYS, Container, opened
@@ -209,12 +211,13 @@ WRITES = st.tuples(
 
 @pytest.mark.parametrize("name", SHELLS)
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     commands=st.lists(st.lists(WRITES, min_size=1, max_size=5), min_size=1, max_size=8),
     soon=st.sampled_from([0.0, 0.002, 0.005, 0.01]),
     between=st.sampled_from([0.0, 0.002, 1.0]),
+    cut=st.sampled_from([0, 1, 6]),
 )
 def test_it_is_exact_whenever_it_is_asked_for_its_output(
     cluster: object,
@@ -222,15 +225,26 @@ def test_it_is_exact_whenever_it_is_asked_for_its_output(
     commands: list[list[tuple[str, int, int]]],
     soon: float,
     between: float,
+    cut: int,
 ) -> None:
     target = cluster[2][name]  # type: ignore[index]
+    send, one = Connection.send, asyncio.Lock()
+
+    async def in_two_messages(self: Connection, data: bytes) -> None:
+        async with one:
+            await send(self, data[:cut])
+            await asyncio.sleep(0.002)
+            await send(self, data[cut:])
+
     with (
         mock.patch.multiple("ecs_exec_magic.remote.shell", SOON=soon, BETWEEN=between),
+        mock.patch.object(Connection, "send", in_two_messages if cut else send),
         target.shell() as shell,
     ):
         shell.run('w() { printf "%0*d" $1 0; [ $2 = 0 ] || sleep 0.00$2; }')
         for writes in commands:
-            result = shell.run("; ".join([f"w {n} {pause} >&{to}" for to, n, pause in writes]))
+            script = "; ".join([f"w {n} {pause} >&{to}" for to, n, pause in writes])
+            result = shell.run(script, timeout=20)
             assert result.exact
             for to, got in (("1", result.stdout), ("2", result.stderr)):
                 assert got == "0" * sum(n for stream, n, _ in writes if stream == to)
