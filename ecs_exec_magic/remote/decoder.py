@@ -23,7 +23,7 @@ A stream's bytes are followed by the mark (RS secret RS), exit code, a flag for 
 limit, and the mark again (nothing between them on stderr); what stands behind that came too late.
 The checksum covers all of it, so that it proves the marks too. A kept shell's short pieces have
 sums of their own, of the stream from its beginning, and ``z`` where its end is proved by them; its
-checksum is of what has no sums.
+checksum is of what has no sums. ``RS secret w`` in its stderr has woken its pump and is no output.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@
 #
 # File descriptors that are others than in farend.sh: 5 wakes the pump, on 7 it says that it is
 # ready and the one who feeds says who it is. In the pump, 3 and 4 are what it reads; in ctl 4 is the
-# script.
+# script, and 8 leads to what does for it what may take long.
 _h od && [ "$(printf a | od -An -v -to1 2>&1)" = " 141" ] || {
 printf "\036%s X 1\n" $_k
 exit 1
