@@ -136,7 +136,7 @@ def _unwrapped(data: bytes, nonce: bytes, cut: bool) -> tuple[bytes, int | None,
         """A kept shell's streams begin again with each of its commands."""
         nonlocal code
         stream, streams[name] = streams[name], Stream(mark, "")
-        out.append(stream.flush() + streams[name].take(stream.behind))
+        out.append(streams[name].take(stream.behind))
         if stream.words and stream.words[0].isdecimal():
             code = int(stream.words[0][:6])
 
@@ -158,9 +158,10 @@ def _unwrapped(data: bytes, nonce: bytes, cut: bool) -> tuple[bytes, int | None,
             case Damage():
                 return _loosely(data), None, True
     rest = b"".join(each.data for each in reader.flush() if isinstance(each, Noise))
-    # Where a log is cut, the beginning of a frame's head, or of an end mark, is left.
-    ends = [*(stream.flush() for stream in streams.values()), _loosely(rest)]
-    out += [re.sub(rb"\x1e[^\n]*\Z", b"", end) if cut else end for end in ends]
+    # What the streams still hold back is the beginning of a mark. Where a log is cut, that of a
+    # frame's head is left.
+    end = _loosely(rest)
+    out.append(re.sub(rb"\x1e[^\n]*\Z", b"", end) if cut else end)
     for stream in streams.values():
         if stream.words and stream.words[0].isdecimal():
             code = int(stream.words[0][:6])

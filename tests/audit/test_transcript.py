@@ -64,6 +64,7 @@ def test_every_command_of_a_kept_shell_is_shown() -> None:
     # What wakes the far end's pump is shown nowhere, be it cut in two by the end of a piece.
     wake = mark[:-1] + b"w"
     log += short(b"e", b"n", mark + mark + wake[:5]) + short(b"e", b"n", wake[5:] + b"x\x1a" + wake)
+    log += short(b"e", b"n", wake[:9])
     for stored in (in_s3, in_cloudwatch):
         found = transcript(stored(log))
         assert found.text.replace("\0", "") == "one\nerr\ntwo\nerr\nab\nx\n"
