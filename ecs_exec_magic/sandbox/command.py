@@ -6,9 +6,11 @@ Knows its options and what it prints. Never knows what a cluster serves.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import os
+import queue
 import re
 import signal
 import sys
@@ -170,7 +172,7 @@ def _up(namespace: argparse.Namespace) -> int:
 
     A signal while it starts is kept until it has started: cut off half way, it would leave traces.
     """
-    stop = threading.Event()
+    stop = _Stop()
     former: dict[int, Any] = {
         number: signal.signal(number, lambda *_: stop.set()) for number in _ENDINGS
     }
@@ -187,6 +189,32 @@ def _up(namespace: argparse.Namespace) -> int:
             signal.signal(number, handler)
 
 
+class _Stop:
+    """An event that a handler of signals may set.
+
+    A handler runs in the middle of what its thread does. A threading.Event for which that thread
+    waits can be locked just then, for ever; the queue's put is made for it.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        self._asked = True
+        self._wake.put(None)
+
+    def is_set(self) -> bool:
+        return self._asked
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long; whether it is set."""
+        if not self._asked:
+            with contextlib.suppress(queue.Empty):
+                self._wake.get(timeout=seconds)
+        return self._asked
+
+
 def _forget_accounts() -> None:
     """Nothing of the user's AWS configuration is to matter here: it may even be broken."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -194,7 +222,7 @@ def _forget_accounts() -> None:
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
 
-def _serve(namespace: argparse.Namespace, stop: threading.Event) -> int:
+def _serve(namespace: argparse.Namespace, stop: _Stop) -> int:
     try:
         sandbox = _start(namespace, namespace.port)
     except OSError as error:
@@ -274,7 +302,7 @@ def _announce(entry: registry.Entry, as_json: bool, *, attached: bool = False) -
     _print(f"# isolation: {entry.runtime}; stop with Ctrl-C or ecs-exec-magic sandbox down")
 
 
-def _wait_for_eof(stop: threading.Event) -> None:
+def _wait_for_eof(stop: _Stop) -> None:
     # Not sys.stdin: a thread that holds its lock would keep the interpreter from ending.
     try:
         while os.read(0, 1024):

@@ -449,3 +449,37 @@ def test_a_shell_reads_it_as_it_was() -> None:
     assert exports({"NAME": "it's \\"}, "fish").endswith("set -gx NAME 'it\\'s \\\\';")
     assert exports({"NAME": "it's"}, "powershell").endswith("$Env:NAME = 'it''s'")
     assert exports({"NAME": "a&b"}, "cmd").endswith("set NAME=a^&b")
+
+
+STORM = """
+import signal, sys, time
+from ecs_exec_magic.sandbox.command import _Stop
+
+stop, heard, waits = _Stop(), 0, 0
+
+def heed(*_):
+    global heard
+    heard += 1
+    stop.set()
+
+signal.signal(signal.SIGALRM, heed)
+signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    stop = _Stop()
+    stop.wait(0.0001)
+    waits += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+stop = _Stop()
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+print(waits > 100, heard > 100, stop.wait(30), stop.is_set())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such timers")
+def test_a_signal_at_any_moment_of_the_wait_ends_it() -> None:
+    """A threading.Event is locked at some of them, and a handler then waits for its own thread."""
+    done = subprocess.run(
+        [sys.executable, "-c", STORM], capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True True True True\n", "")
