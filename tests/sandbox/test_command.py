@@ -82,7 +82,11 @@ class Home:
             if child.poll() is None:
                 child.terminate()
             with child:
-                child.wait(LIMIT)
+                try:
+                    child.wait(LIMIT)
+                except subprocess.TimeoutExpired:
+                    child.kill()  # or it would be waited for without end
+                    raise
 
 
 @pytest.fixture
