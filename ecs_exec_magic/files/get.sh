@@ -98,4 +98,4 @@ fi
 cut() {
 if [ $o = 0 ]; then cat; else tail -c +$((o+1)); fi
 }
-if [ $z = z ]; then src | sum | cut | gzip -1c; else src | sum | cut; fi
+if [ $z = z ]; then src | sum | cut | gzip -4c; else src | sum | cut; fi
