@@ -455,7 +455,7 @@ def test_a_job_of_a_shell(cluster: Sandbox, tmp_path: Path) -> None:
         # In the background it cannot read keys, and takes none from the shell.
         mark = len(there.data)
         there.line("bg")
-        there.sees("bg", mark)
+        there.sees(r" &\n[\s\S]*sh> ", mark)
         there.line("echo a; echo b")
         there.sees(r"\na\nb\n", mark)
         assert there.attributes() == cooked
