@@ -1,13 +1,17 @@
 """What concerns all tests.
 
-A browser that is missing is said so where nobody overlooks it; and how long an example of a
-property test takes says something about the machine only.
+A browser that is missing is said so where nobody overlooks it; how long an example of a property
+test takes says something about the machine only; and a process with hundreds of AWS sessions in it
+has to stay quick.
 """
 
 from __future__ import annotations
 
+import functools
+import gc
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -20,6 +24,25 @@ NO_BROWSER = "no Chromium is installed"
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# Every AWS session reads the descriptions of its services anew, 60,000 objects and a second of
+# processor time; tests make hundreds, which would read the same files.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, Any, None]:
+    """Behind every file, what is to stay is taken out of the garbage collector's sight.
+
+    It stops all threads while it looks through millions of objects, for up to 16 s at the end of a
+    run: clients, practice clusters and tests stand still then, and limits of seconds pass.
+    """
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(hookwrapper=True)
