@@ -81,8 +81,10 @@ class Cache:
             if len(self._entries) > _MOST:
                 self._entries = {}
             entry = self._entries.setdefault(key, _Entry())
-            # In a forked child a thread that was at work is not alive any more.
-            working = entry.thread is not None and entry.thread.is_alive()
+            # In a forked child a thread that was at work is not alive any more; and one that has
+            # its answer may be alive for another moment.
+            thread = entry.thread
+            working = thread is not None and thread.is_alive() and not entry.done.is_set()
             if not working and entry.due <= self._clock():
                 entry.done.clear()
                 # An empty context: output of the thread, if any, must not go to some cell.

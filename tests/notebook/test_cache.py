@@ -33,7 +33,7 @@ class Source:
     def __call__(self) -> Any:
         self.calls += 1
         answer, error = self.answer, self.error
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         if error is not None:
             raise error
         return answer
@@ -53,7 +53,7 @@ def ended() -> None:
     """Wait until nothing is being fetched."""
     for thread in threading.enumerate():
         if thread.name == "ecs-exec-completion":
-            thread.join(20)
+            thread.join(60)
 
 
 def get(cache: Cache, *sources: Source) -> list[Any]:
@@ -94,6 +94,18 @@ def test_an_old_answer_is_better_than_none(clock: Clock, source: Source) -> None
     assert get(cache, source) == ["first"]
     source.gate.set()
     ended()
+    assert get(cache, source) == ["second"]
+
+
+def test_a_thread_that_has_its_answer_is_at_work_no_more(
+    clock: Clock, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be alive for another moment."""
+    cache = Cache(ttl=30, limit=20, clock=clock)
+    monkeypatch.setattr(threading.Thread, "is_alive", lambda thread: True)
+    assert get(cache, source) == ["first"]
+    source.answer = "second"
+    clock.now += 31
     assert get(cache, source) == ["second"]
 
 
