@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 from jupyter_client.manager import KernelManager
 from traitlets.config import Config
+
+from ecs_exec_magic import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Cell", "Kernel", "Subshell", "own_sockets", "practising"]
+__all__ = ["Cell", "Kernel", "Subshell", "own_sockets", "practising", "touch"]
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Cell:
 
 
 def own_sockets(directory: str) -> Config:
-    """Let kernels talk over sockets in a directory.
+    """Let kernels talk over sockets in a directory, and give them time.
 
     Jupyter looks for free TCP ports and lets the kernel bind them a moment later, when another
     process may have taken them: with kernels beside each other that happens.
@@ -65,6 +68,10 @@ def own_sockets(directory: str) -> Config:
     config = Config()
     config.KernelManager.transport = "ipc"
     config.KernelManager.ip = f"{directory}/k"  # short: the names of sockets are at most 107 bytes
+    # Half of its time a kernel has to end its sessions in, and gets SIGTERM then: 2.5 s are little
+    # for a busy machine. nbclient goes on without a cell's last output when that takes so long.
+    config.KernelManager.shutdown_wait_time = 120.0
+    config.NotebookClient.iopub_timeout = 60
     return config
 
 
@@ -83,12 +90,25 @@ def text_of(cell: Any) -> str:
     return text
 
 
+def touch(environment: Mapping[str, str], path: str) -> None:
+    """Make a file in demo/web:nginx without any kernel, and so let a command there go on."""
+    session = boto3.Session(
+        environment["AWS_ACCESS_KEY_ID"],
+        environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=environment["AWS_REGION"],
+    )
+    with contextlib.closing(
+        connect(endpoint_url=environment["AWS_ENDPOINT_URL"], session=session)
+    ) as client:
+        client.target("demo/web:nginx").run(f"touch {path}")
+
+
 @contextlib.contextmanager
 def practising(cluster: Any, directory: Path) -> Iterator[Kernel]:
     """A kernel with the magics and a target, in a practice cluster."""
     kernel = Kernel(dict(cluster.environment), str(directory))
     try:
-        kernel.good("%load_ext ecs_exec_magic")
+        kernel.load()
         kernel.good("%ecs_target demo/web:nginx")
         yield kernel
     finally:
@@ -108,7 +128,7 @@ class Kernel:
         self._manager.start_kernel(env=env, cwd=ipython_dir)  # where runs are recorded
         self._client: Any = self._manager.client()
         self._client.start_channels()
-        self._client.wait_for_ready(timeout=30)
+        self._client.wait_for_ready(timeout=60)
         self._cells: dict[str, Cell] = {}
 
     def close(self) -> None:
@@ -123,7 +143,7 @@ class Kernel:
         self._cells[self._client.execute(source, stop_on_error=True)] = cell
         return cell
 
-    def wait(self, until: Callable[[], bool], seconds: float = 40) -> None:
+    def wait(self, until: Callable[[], bool], seconds: float = 60) -> None:
         """Take in messages until something is so."""
         end = time.monotonic() + seconds
         while not until():
@@ -133,7 +153,7 @@ class Kernel:
             self._take(self._client.get_iopub_msg, self._published)
             self._take(self._client.get_shell_msg, self._replied)
 
-    def run(self, source: str, seconds: float = 40) -> Cell:
+    def run(self, source: str, seconds: float = 60) -> Cell:
         """Run a cell to its end."""
         cell = self.send(source)
         self.wait(lambda: cell.done, seconds)
@@ -144,6 +164,23 @@ class Kernel:
         cell = self.run(source)
         assert cell.status == "ok", cell
         return cell
+
+    def load(self) -> None:
+        """Load the magics."""
+        self.good("%load_ext ecs_exec_magic")
+        self.notice_after(60)
+
+    def notice_after(self, seconds: float) -> None:
+        """Let commands that wait for a place in their container say so only after a while.
+
+        Two sessions that are being given back hold both places, on a busy machine for seconds: the
+        next command would say so, where a test looks at all that it says.
+        """
+        self.good(f"from ecs_exec_magic.aws.slots import slots\nslots._notice_after = {seconds}")
+
+    def grace(self, seconds: float) -> None:
+        """Let what is cancelled have so much time from SIGTERM to the end of its session."""
+        self.good(f"from ecs_exec_magic.runner import Job\nJob.stop.__defaults__ = ({seconds},)")
 
     def value(self, expression: str) -> str:
         """The repr of an expression."""
@@ -218,12 +255,12 @@ class Subshell:
         self._client: Any = kernel._client
         session = self._client.session
         self._client.control_channel.send(session.msg("create_subshell_request"))
-        self._id = self._client.get_control_msg(timeout=20)["content"]["subshell_id"]
+        self._id = self._client.get_control_msg(timeout=60)["content"]["subshell_id"]
 
     @staticmethod
     def possible(kernel: Kernel) -> bool:
         client: Any = kernel._client
-        about = client.kernel_info(reply=True, timeout=20)["content"]
+        about = client.kernel_info(reply=True, timeout=60)["content"]
         return "kernel subshells" in about.get("supported_features", ())
 
     def send(self, source: str) -> Cell:
