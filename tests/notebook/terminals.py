@@ -110,7 +110,7 @@ class Typist:
     def attributes(self) -> list[Any]:
         return termios.tcgetattr(self._slave)
 
-    def sees(self, what: str, after: int = 0, seconds: float = 30.0) -> re.Match[bytes]:
+    def sees(self, what: str, after: int = 0, seconds: float = 60.0) -> re.Match[bytes]:
         """Wait until the screen shows something, by a regular expression; codes do not count.
 
         Args:
@@ -127,7 +127,7 @@ class Typist:
         self.until(there, seconds, what)
         return found[-1]
 
-    def until(self, so: Callable[[], bool], seconds: float = 30.0, what: str = "so") -> None:
+    def until(self, so: Callable[[], bool], seconds: float = 60.0, what: str = "so") -> None:
         end = time.monotonic() + seconds
         while not so():
             if time.monotonic() > end:

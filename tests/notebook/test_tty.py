@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -9,6 +10,7 @@ import signal
 import struct
 import termios
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +29,7 @@ class Ends:
     def __init__(self) -> None:
         self.people, self.program = pty.openpty()
         self.before = termios.tcgetattr(self.program)
+        self.name = os.ttyname(self.program)
 
     def as_before(self) -> bool:
         return termios.tcgetattr(self.program) == self.before
@@ -43,6 +46,17 @@ class Ends:
             data += os.read(self.people, size - len(data))
         return data
 
+    def descriptors(self) -> set[str]:
+        """What is open of this terminal, and pipes; any thread may open sockets and files."""
+        found = set()
+        if os.path.isdir("/proc/self/fd"):
+            for number in os.listdir("/proc/self/fd"):
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    link = os.readlink(f"/proc/self/fd/{number}")
+                    if link.startswith("pipe:") or link.removesuffix(" (deleted)") == self.name:
+                        found.add(number)
+        return found
+
     def terminal(self) -> PosixTerminal:
         return PosixTerminal(self.program, self.program)
 
@@ -51,11 +65,10 @@ class Ends:
 def ends() -> Iterator[Ends]:
     ends = Ends()
     handlers = [signal.getsignal(getattr(signal, name)) for name in HANDLED]
-    descriptors = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    descriptors = ends.descriptors()
     yield ends
     assert [signal.getsignal(getattr(signal, name)) for name in HANDLED] == handlers
-    if descriptors:
-        assert set(os.listdir("/proc/self/fd")) <= descriptors
+    assert ends.descriptors() <= descriptors
     for end in (ends.people, ends.program):
         if end >= 0:
             os.close(end)
@@ -175,7 +188,7 @@ def test_outside_of_the_main_thread(ends: Ends) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert seen == [True, b"x"]
     assert ends.as_before()
 
@@ -210,12 +223,14 @@ def test_a_screen_that_takes_nothing_and_then_does(ends: Ends) -> None:
         seen = bytearray()
 
         def read() -> None:
-            while not seen.endswith(b"\x1b[?25h\r\r\n"):  # the terminal is normal by then
+            while not ends.as_before():
+                time.sleep(0.01)
+            while not seen.endswith(b"\x1b[?25h\r\r\n"):
                 seen.extend(os.read(ends.people, 4096))
 
-        reader = threading.Timer(1.0, read)
+        reader = threading.Thread(target=read)
         reader.start()
-    reader.join(20)
+    reader.join(60)
     assert len(seen) == written + len(b"\x1b[?25h\r\r\n")
     assert ends.as_before()
 
