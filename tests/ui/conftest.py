@@ -6,14 +6,17 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from ..conftest import NO_BROWSER
-from .lab import Lab, Notebook, chromium
+from .lab import PATIENCE, Lab, Notebook, chromium
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Open = Callable[..., Notebook]
+
+expect.set_options(timeout=PATIENCE)
 
 REQUIRED = "ECS_TEST_BROWSER"
 """Set where a missing browser is a failure: in CI."""

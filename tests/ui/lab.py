@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Locator, Page
 
-__all__ = ["SHOTS", "Lab", "Notebook", "chromium"]
+__all__ = ["PATIENCE", "SHOTS", "Lab", "Notebook", "chromium"]
 
 SHOTS = Path(__file__).parent / "shots"
 """Where screenshots go; they are not committed."""
 
-PATIENCE = 45_000
+PATIENCE = 90_000
 """Milliseconds that anything in the browser may take on a busy machine."""
 
 _DARK = "JupyterLab Dark"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
+from playwright.sync_api import expect
 
 if TYPE_CHECKING:
     from .conftest import Open
-
-pytestmark = pytest.mark.timeout(180)
 
 
 def test_a_notebook_runs_commands(opened: Open) -> None:
@@ -18,6 +16,6 @@ def test_a_notebook_runs_commands(opened: Open) -> None:
     )
     notebook.run_all()
     notebook.done(1)
-    assert "42" in notebook.output(1).inner_text()
+    expect(notebook.output(1)).to_contain_text("42")
     assert notebook.execute("print(6 * 9)") == "54\n"
     assert notebook.shot("lab").stat().st_size > 10_000

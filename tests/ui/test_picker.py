@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
-SLOW = 30_000
-
 
 @pytest.fixture
 def picking(opened: Open) -> Callable[..., tuple[Notebook, Locator]]:
@@ -32,7 +30,7 @@ def picking(opened: Open) -> Callable[..., tuple[Notebook, Locator]]:
         notebook.run(1)
         notebook.done(1)
         output = notebook.output(1)
-        expect(output.locator("select[multiple] option")).to_have_count(10, timeout=SLOW)
+        expect(output.locator("select[multiple] option")).to_have_count(10)
         return notebook, output
 
     return picking
@@ -53,9 +51,9 @@ def test_pick_by_typing_and_run_with_the_keyboard_alone(
     keys = notebook.page.keyboard
     output.get_by_label("Filter").focus()
     keys.type("sidecar")
-    expect(output.locator("select[multiple] option")).to_have_count(3, timeout=SLOW)
+    expect(output.locator("select[multiple] option")).to_have_count(3)
     keys.press("Enter")
-    expect(output).to_contain_text("is this notebook's target", timeout=SLOW)
+    expect(output).to_contain_text("is this notebook's target")
     assert target(notebook).endswith(":sidecar")
     notebook.shot("picker-typed", 1)
 
@@ -66,7 +64,7 @@ def test_pick_by_typing_and_run_with_the_keyboard_alone(
             break
     keys.type("echo seen; ls /nowhere; exit 4")
     keys.press("Enter")
-    expect(output).to_contain_text("exit code 4", timeout=SLOW)
+    expect(output).to_contain_text("exit code 4")
     expect(output.locator(".ecs-output")).to_contain_text("seen")
     expect(output.locator(".ecs-stderr")).to_contain_text("/nowhere")
     line = "%ecs_exec -t demo/web:sidecar -- echo seen; ls /nowhere; exit 4"
@@ -79,7 +77,7 @@ def test_pick_by_typing_and_run_with_the_keyboard_alone(
     # What was picked is what the next cell means.
     notebook.run(2)
     notebook.done(2)
-    assert ":sidecar" in notebook.output(2).inner_text()
+    expect(notebook.output(2)).to_contain_text(":sidecar")
 
 
 def test_several_are_picked_with_the_mouse(
@@ -90,15 +88,15 @@ def test_several_are_picked_with_the_mouse(
     notebook.page.wait_for_timeout(600)  # a list that has just changed takes no click
     options.nth(0).click()
     options.nth(2).click(modifiers=["Shift"])
-    expect(output).to_contain_text("3 containers are picked", timeout=SLOW)
+    expect(output).to_contain_text("3 containers are picked")
     expect(output.get_by_role("button", name="Run in 3")).to_be_visible()
     output.get_by_label("Command").fill("hostname")
     output.get_by_role("button", name="Run in 3").click()
-    expect(output).to_contain_text("3 ok", timeout=SLOW)
+    expect(output).to_contain_text("3 ok")
     notebook.shot("picker-several-dark", 1)
     notebook.run(2)
     notebook.done(2)
-    assert "3 ok" in notebook.output(2).inner_text()
+    expect(notebook.output(2)).to_contain_text("3 ok")
 
 
 def test_one_that_is_off_says_why_and_the_choice_stays(
@@ -108,15 +106,15 @@ def test_one_that_is_off_says_why_and_the_choice_stays(
     assert target(notebook) == "demo/worker"
     output.get_by_label("Filter").fill("agent")
     options = output.locator("select[multiple] option")
-    expect(options).to_have_count(1, timeout=SLOW)
+    expect(options).to_have_count(1)
     notebook.page.wait_for_timeout(600)
     options.first.click()
-    expect(output).to_contain_text("the exec agent of", timeout=SLOW)
+    expect(output).to_contain_text("the exec agent of")
     expect(output).to_contain_text("→")
     assert target(notebook) == "demo/worker"
     notebook.shot("picker-off", 1)
     output.get_by_label("Filter").fill("no such thing")
-    expect(options).to_have_count(0, timeout=SLOW)
+    expect(options).to_have_count(0)
     notebook.shot("picker-empty", 1)
 
 
@@ -124,13 +122,15 @@ def test_stop_ends_a_command_and_a_narrow_cell_does_not_overflow(
     picking: Callable[..., tuple[Notebook, Locator]],
 ) -> None:
     notebook, output = picking("%ecs_pick --default demo/worker", width=700)
+    # On a busy machine 3 s are little between SIGTERM and the end of the session.
+    notebook.execute("from ecs_exec_magic.runner import Job\nJob.stop.__defaults__ = (20.0,)")
     field = output.get_by_label("Command")
     field.fill("i=0; while sleep 0.2; do i=$((i+1)); echo line $i; done")
     field.press("Enter")
-    expect(output.locator(".ecs-output")).to_contain_text("line 2", timeout=SLOW)
+    expect(output.locator(".ecs-output")).to_contain_text("line 2")
     notebook.shot("picker-running-narrow", 1)
     output.get_by_role("button", name="Stop").click()
-    expect(output).to_contain_text("SIGTERM", timeout=SLOW)
+    expect(output).to_contain_text("SIGTERM")
     expect(output.get_by_role("button", name="Run")).to_be_enabled()
     over = notebook.page.evaluate(
         "() => [...document.querySelectorAll('.ecs-panel')].map(e => e.scrollWidth - e.clientWidth)"
@@ -145,8 +145,9 @@ def test_run_all_without_a_click_fails_with_one_clear_line(opened: Open) -> None
     )
     notebook.run_all()
     notebook.done(2)
+    expect(notebook.output(2)).to_contain_text("no target is set")
     text = notebook.output(2).inner_text()
-    assert "no target is set" in text and "%ecs_pick" in text
+    assert "%ecs_pick" in text
     assert len(text.strip().splitlines()) <= 5, text
     assert notebook.output(3).count() == 0 or not notebook.output(3).inner_text()
 

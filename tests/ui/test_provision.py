@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(300)
 
 CELL = "%load_ext ecs_exec_magic\n%ecs_provision"
-PATIENCE = 90_000
 TALL = 2100  # so that a screenshot of the cell has all of it
-
-expect.set_options(timeout=PATIENCE)
 
 
 def shown(opened: Open, **how: Any) -> tuple[Notebook, Locator]:
