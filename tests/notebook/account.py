@@ -72,7 +72,7 @@ class Account:
     def asked(self, method: str, about: Any = None) -> None:
         self.calls.append((method, about))
         if self.gate is not None:
-            assert self.gate.wait(20)
+            assert self.gate.wait(60)
         if self.broken is not None:
             raise self.broken
         if method in self.denied:

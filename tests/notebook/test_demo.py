@@ -56,7 +56,7 @@ def test_cells_and_their_output_are_shown(
 ) -> None:
     path = notebook(
         "# Some **bold** `%%ecs_shell`",
-        "import os, sys\nprint('practice:', os.environ['PRACTICE'])\nprint(sys.executable)",
+        "import os, sys\nprint('practice: ' + os.environ['PRACTICE'])\nprint(sys.executable)",
         "6 * 7",
     )
     assert demo.main(path) == 0

@@ -177,7 +177,7 @@ def test_no_value_ever_runs(program: str, text: str, canary: str) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=20,
+            timeout=60,
             env={"PATH": "/usr/bin:/bin"},
             check=False,
         )

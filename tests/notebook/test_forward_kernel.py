@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kernel
 
-GET = "__import__('urllib.request').request.urlopen(f.url, timeout=30).status"
+GET = "__import__('urllib.request').request.urlopen(f.url, timeout=60).status"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def mortal(cluster: Sandbox, tmp_path: Path) -> Iterator[Kernel]:
 
 def answers(port: int) -> bool:
     with socket.socket() as made:
-        made.settimeout(10)
+        made.settimeout(60)
         return made.connect_ex(("127.0.0.1", port)) == 0
 
 
@@ -149,7 +149,7 @@ def test_a_client_of_another_protocol(kernel: Kernel) -> None:
             kernel.good(f"m = %ecs_forward 0:mail.internal:{server.server_address[1]}")
             kernel.good(
                 "import smtplib\n"
-                "with smtplib.SMTP('127.0.0.1', m.local_port, timeout=30) as smtp:\n"
+                "with smtplib.SMTP('127.0.0.1', m.local_port, timeout=60) as smtp:\n"
                 "    smtp.sendmail('a@example.com', ['b@example.com'], 'Subject: x\\n\\nhello')"
             )
             kernel.good("m.stop()")

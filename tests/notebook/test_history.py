@@ -310,7 +310,7 @@ def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
         "PLACE": str(tmp_path),
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=50, env=environment)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=150, env=environment)
 
 
 # -- words for times -----------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_load_ext_imports_no_heavy_library_and_starts_no_thread() -> None:
         [sys.executable, "-W", "error", "-c", SCRIPT],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from .kernels import Kernel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture(scope="module")
