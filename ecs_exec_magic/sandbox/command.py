@@ -171,6 +171,7 @@ def _up(namespace: argparse.Namespace) -> int:
     """Run until a signal, ``down``, or the end of stdin where that is asked for.
 
     A signal while it starts is kept until it has started: cut off half way, it would leave traces.
+    One that comes after it was asked to end changes nothing: the process ends as it was to.
     """
     stop = _Stop()
     former: dict[int, Any] = {
@@ -186,7 +187,7 @@ def _up(namespace: argparse.Namespace) -> int:
         return _serve(namespace, stop)
     finally:
         for number, handler in former.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)
 
 
 class _Stop:
