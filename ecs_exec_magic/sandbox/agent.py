@@ -258,6 +258,7 @@ class Agent:
                         "aws:ssm:TargetId": self.plan.target_id,
                     },
                     decrypt=self._decrypt,
+                    limit=self.pace.handshake,
                     properties=dict(self.plan.properties) or None,
                     agent_version=self.version,
                 )

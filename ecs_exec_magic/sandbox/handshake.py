@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["AGENT_VERSION", "HandshakeFailed", "multiplexes", "perform"]
 
 AGENT_VERSION = "3.3.987.0"
-LIMIT = 15.0
-"""Seconds the agent waits for each answer."""
 
 _OLD_CLIENT = (
     "Please update session manager plugin version (minimum required version 1.2.312.0) "
@@ -67,7 +65,7 @@ async def perform(
     key_id: str | None,
     context: dict[str, str],
     decrypt: Callable[[bytes, dict[str, str]], Awaitable[bytes]],
-    limit: float = LIMIT,
+    limit: float,
     properties: dict[str, str] | None = None,
     agent_version: str = AGENT_VERSION,
 ) -> tuple[SessionCipher | None, dict[str, Any]]:

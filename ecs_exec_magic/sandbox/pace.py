@@ -26,6 +26,8 @@ class Pace:
         trail: from an API call until CloudTrail tells of it.
         lookups: calls of LookupEvents a second that CloudTrail answers; 0 for all of them.
         retry: between two tries to hand a session to a worker that is busy (PROTOCOL 6.11).
+        handshake: for each answer of the client in the handshake (PROTOCOL 4); longer at the fast
+            pace, where a machine that has much to do is not to fail a session.
         wedge: whether the agent's message loop stays stuck when those tries have failed.
     """
 
@@ -40,6 +42,7 @@ class Pace:
     trail: float
     lookups: int
     retry: float
+    handshake: float
     wedge: bool
 
 
@@ -55,6 +58,7 @@ REAL = Pace(
     trail=60.0,
     lookups=2,
     retry=1.0,
+    handshake=15.0,
     wedge=True,
 )
 FAST = Pace(
@@ -69,6 +73,7 @@ FAST = Pace(
     trail=0.0,
     lookups=0,
     retry=0.0,
+    handshake=60.0,
     wedge=False,
 )
 PACES = {"real": REAL, "fast": FAST}
