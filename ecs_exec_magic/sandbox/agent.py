@@ -266,7 +266,7 @@ class Agent:
             except handshake.HandshakeFailed as error:
                 return banner(f"Encountered error while initiating handshake. {error}")
         else:
-            await asyncio.sleep(self.faults.discard_window)  # input is lost until here
+            await self.faults.lapse("discard_window")  # input is lost until here
         self._decided = True
         blank = not self.plan.command.strip(" \t\r\n")
         if blank and self.plan.kind not in ("Standard_Stream", "Port"):

@@ -6,9 +6,11 @@ it at the right place, and :mod:`.chaos` does what has to be done at once.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import difflib
 import hashlib
+import time
 import typing
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +31,7 @@ ACTIONS = {
 """Faults that strike once, when they are asked for."""
 
 _MANY = 10**9
+_LOOK = 0.02  # seconds until a switch is looked at again
 _TOKEN = "The security token included in the request is expired"
 _EXPIRED = {
     "": ("ExpiredTokenException", _TOKEN, 403),
@@ -206,6 +209,12 @@ class Faults:
             return False
         chosen.discard(number)
         return True
+
+    async def lapse(self, name: Literal["discard_window", "terminal_delay"]) -> None:
+        """Wait as many seconds as a switch says, also when it is set to others meanwhile."""
+        began = time.monotonic()
+        while (left := began + getattr(self, name) - time.monotonic()) > 0:  # noqa: ASYNC110  # other threads set it
+            await asyncio.sleep(min(left, _LOOK))
 
     def take_cut(self, count: int, limit: int | None) -> bool:
         """Whether a cut is due now; each one is used up."""

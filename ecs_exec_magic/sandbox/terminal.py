@@ -78,7 +78,7 @@ class TerminalPlugin:
     async def run(self) -> str:
         """Start the command, pump its output until no process holds the terminal."""
         agent = self._agent
-        await asyncio.sleep(agent.faults.terminal_delay)
+        await agent.faults.lapse("terminal_delay")
         if agent.faults.never_ready:
             await asyncio.Event().wait()
         try:
