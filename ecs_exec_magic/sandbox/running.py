@@ -192,7 +192,7 @@ class Sandbox:
         """Do a fault that strikes at once, on the sandbox's own loop; raises ValueError."""
         return await self._chaos.act(name, value)
 
-    def wait_idle(self, timeout: float = 10.0) -> bool:
+    def wait_idle(self, timeout: float = 60.0) -> bool:
         """Wait until no session holds a slot; False when the time is up first."""
 
         async def idle() -> bool:

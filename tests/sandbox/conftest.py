@@ -14,6 +14,18 @@ from ecs_exec_magic.sandbox import Sandbox
 from ..runtimes import WITHOUT_ENGINE
 
 
+def left_idle(sandbox: Sandbox, session_id: str, share: float = 1.0) -> None:
+    """Let a session be older by a share of the time it may be idle, and the gateway look at it."""
+    gateway = sandbox._server.gateway
+    session = gateway.sessions[session_id]
+
+    async def look() -> None:
+        session.last_traffic -= share * gateway.idle_limit
+        gateway._watch(session)
+
+    sandbox.call(look())
+
+
 class Cluster:
     """A sandbox with boto3 clients for it."""
 

@@ -19,7 +19,7 @@ from ecs_exec_magic.sandbox import account, agentlog
 from ecs_exec_magic.sandbox.pace import FAST
 from ecs_exec_magic.sandbox.transcripts import LoggingPlan, Transcripts, log_events
 
-from .conftest import Cluster
+from .conftest import Cluster, left_idle
 from .rawclient import RawClient, Seen
 
 ROLE = "arn:aws:iam::123456789012:role/web"
@@ -207,11 +207,10 @@ async def test_a_terminated_session_is_logged(logged: Logged) -> None:
 
 
 async def test_a_session_that_nobody_attends_is_logged_at_its_idle_end(logged: Logged) -> None:
-    await logged.run("true")  # the container is up
-    logged.gateway.idle_limit = 2.0
-    session = logged.cluster.execute("sh -c 'echo up; sleep 60'")
+    session = logged.cluster.execute("sh -c 'echo up; sleep 600'")
     async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
         await client.until(lambda s: b"up" in s.payload())
+    left_idle(logged.cluster.sandbox, session["sessionId"])
     assert await asyncio.to_thread(logged.cluster.sandbox.wait_idle)
     assert "\nup\r\n" in logged.account.log_of(session["sessionId"])
 

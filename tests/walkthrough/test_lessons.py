@@ -18,6 +18,7 @@ from ecs_exec_magic.aws import sessions
 from ecs_exec_magic.sandbox import Sandbox
 
 from ..runtimes import WITHOUT_ENGINE
+from ..sandbox.conftest import left_idle
 from .test_walkthrough import TRUST
 
 CHANNEL = [
@@ -117,12 +118,12 @@ class Account:
             networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet]}},
         )["tasks"][0]["taskArn"]
         waiter = self.aws["ecs"].get_waiter("tasks_running")
-        waiter.wait(cluster=cluster, tasks=[arn], WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+        waiter.wait(cluster=cluster, tasks=[arn], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
         return str(arn)
 
     def agent(self, task: str, cluster: str = "lessons") -> dict[str, Any]:
         """The exec agent of a task's first container, once it has settled."""
-        for _ in range(100):
+        for _ in range(600):
             found = self.aws["ecs"].describe_tasks(cluster=cluster, tasks=[task])["tasks"][0]
             agent: dict[str, Any] = found["containers"][0]["managedAgents"][0]
             if agent["lastStatus"] != "PENDING":
@@ -188,7 +189,7 @@ def test_the_task_role_may_not_open_the_channel(
     assert words == "The execute command failed due to an internal error. Try again later."
     target = account.connect().target(f"lessons/{task.rpartition('/')[2]}")
     with pytest.raises(ecs.AgentNotConnected) as caught:
-        target.run("true", timeout=5)
+        target.run("true", timeout=60)
     assert "ssmmessages" in caught.value.cause + caught.value.cure
 
 
@@ -244,7 +245,7 @@ def test_the_caller_may_not_make_a_data_key(account: Account) -> None:
     everything_else = account.new_user((["ecs:*", "ssm:*", "sts:*"], "*"))
     target = account.connect(everything_else).target(f"{cluster}/{task.rpartition('/')[2]}")
     with pytest.raises(ecs.EcsExecError) as caught:
-        target.run("true", timeout=10)
+        target.run("true", timeout=60)
     assert "kms:GenerateDataKey" in f"{caught.value} {caught.value.cause} {caught.value.cure}"
 
 
@@ -253,7 +254,7 @@ def test_the_task_role_may_not_decrypt(account: Account) -> None:
     task = account.task(cluster=cluster)
     target = account.connect().target(f"{cluster}/{task.rpartition('/')[2]}")
     with pytest.raises(ecs.StartFailed) as caught:
-        target.run("true", timeout=10)
+        target.run("true", timeout=60)
     assert "kms:Decrypt" in f"{caught.value} {caught.value.cause} {caught.value.cure}"
     good = account.task(
         cluster=cluster, role=account.new_role((CHANNEL, "*"), (["kms:Decrypt"], key))
@@ -291,7 +292,7 @@ def test_two_containers_and_none_named(account: Account) -> None:
 def test_a_third_session_waits_until_one_of_two_has_ended(account: Account) -> None:
     task = account.task()
     target = account.connect().target(f"lessons/{task.rpartition('/')[2]}")
-    held = [account.execute(task, command="sleep 60") for _ in range(2)]  # as others would hold it
+    held = [account.execute(task, command="sleep 600") for _ in range(2)]  # as others would hold it
     done = threading.Event()
 
     def third() -> None:
@@ -302,22 +303,30 @@ def test_a_third_session_waits_until_one_of_two_has_ended(account: Account) -> N
     waiting.start()
     assert not done.wait(2), "a third session ran beside the two"
     account.aws["ssm"].terminate_session(SessionId=held[0]["session"]["sessionId"])
-    assert done.wait(20)
+    assert done.wait(60)
     waiting.join()
     account.aws["ssm"].terminate_session(SessionId=held[1]["session"]["sessionId"])
 
 
 def test_a_session_that_is_idle_for_too_long_ends() -> None:
-    with package.start(pace="fast", runtime=WITHOUT_ENGINE, idle_timeout=2.0) as sandbox:
+    with package.start(pace="fast", runtime=WITHOUT_ENGINE) as sandbox:
         session = boto3.Session("AKIATEST", "secret", region_name="us-east-1")
         target = ecs.connect(endpoint_url=sandbox.url, session=session).target("demo/worker")
+        wait = "until test -e go; do sleep .05; done"
+        stream = target.stream(f"echo on; {wait}; echo more; sleep 600")
+        assert next(stream).text == "on\n"
+        ((session_id, watched),) = sandbox._server.gateway.sessions.items()
+        left_idle(sandbox, session_id, 0.9)
+        target.run("touch go")
+        assert next(stream).text == "more\n"
+        left_idle(sandbox, session_id, 0.9)
+        assert not watched.ending  # what prints is not idle
+        left_idle(sandbox, session_id)
         with pytest.raises(ecs.SessionLost, match="ended before the command did") as caught:
-            target.run("echo on; sleep 50")
+            next(stream)
         assert caught.value.result is not None
-        assert caught.value.result.stdout == "on\n"
+        assert caught.value.result.stdout == "on\nmore\n"
         assert "idle" in caught.value.cause
-        busy = target.run("for n in 1 2 3 4 5 6 7 8; do echo $n; sleep .5; done")
-        assert busy.stdout.split() == list("12345678")  # what prints is not idle
 
 
 def test_the_cluster_demands_an_encrypted_log_group_and_it_is_not(account: Account) -> None:
@@ -339,7 +348,7 @@ def test_the_cluster_demands_an_encrypted_log_group_and_it_is_not(account: Accou
     task = account.task(cluster=name, role=role)
     target = account.connect().target(f"{name}/{task.rpartition('/')[2]}")
     with pytest.raises(ecs.StartFailed) as caught:
-        target.run("true", timeout=10)
+        target.run("true", timeout=60)
     assert "encryption is not set up on the selected CloudWatch Logs log group" in str(caught.value)
     assert "encrypt" in caught.value.cure
 

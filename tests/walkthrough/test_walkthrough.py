@@ -89,7 +89,7 @@ def task_definition(account: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("iam", [False, True], ids=["", "iam"])
 def test_the_whole_walkthrough(tmp_path: Path, iam: bool) -> None:
     with package.start(pace="fast", runtime=WITHOUT_ENGINE, seed=False, iam=iam) as sandbox:
