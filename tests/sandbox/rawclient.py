@@ -27,6 +27,7 @@ from ecs_exec_magic.channel.frames import (
 )
 
 CLIENT_VERSION = "1.2.694.0"
+PATIENCE = 60.0  # seconds
 
 
 @dataclass
@@ -76,6 +77,7 @@ class RawClient:
         self.context: dict[str, str] = {}
         self.client_version = CLIENT_VERSION
         self.answer_handshake = True
+        self._known: set[int] = set()
 
     async def __aenter__(self) -> RawClient:
         self.http = aiohttp.ClientSession()
@@ -120,9 +122,8 @@ class RawClient:
             self.seen.closed = json.loads(frame.payload)
         if frame.message_type != MessageType.OUTPUT or not frame.digest_ok:
             return
-        known = frame.sequence in {
-            f.sequence for f in self.seen.frames if f.message_type == MessageType.OUTPUT
-        }
+        known = frame.sequence in self._known
+        self._known.add(frame.sequence)
         if self.ack:
             await self.acknowledge(frame)
         if known or not self.answer_handshake:
@@ -196,7 +197,7 @@ class RawClient:
         frame = Frame(kind, sequence, flags, uuid.uuid4(), now, payload_type, data)
         await self.socket.send_bytes(encode(frame))
 
-    async def until(self, condition: Any, timeout: float = 15.0) -> None:
+    async def until(self, condition: Any, timeout: float = PATIENCE) -> None:
         """Wait until ``condition(seen)`` holds."""
 
         async def wait() -> None:
@@ -206,7 +207,7 @@ class RawClient:
 
         await asyncio.wait_for(wait(), timeout)
 
-    async def finish(self, timeout: float = 20.0) -> Seen:
+    async def finish(self, timeout: float = PATIENCE) -> Seen:
         """Wait for ``channel_closed``."""
         await self.until(lambda s: s.closed is not None, timeout)
         return self.seen

@@ -240,11 +240,11 @@ def test_run_and_stop_task(own: Cluster) -> None:
     )["tasks"][0]
     assert run["lastStatus"] == "PROVISIONING"
     own.ecs.get_waiter("tasks_running").wait(
-        cluster="demo", tasks=[run["taskArn"]], WaiterConfig={"Delay": 0, "MaxAttempts": 200}
+        cluster="demo", tasks=[run["taskArn"]], WaiterConfig={"Delay": 0, "MaxAttempts": 20_000}
     )
     own.ecs.stop_task(cluster="demo", task=run["taskArn"], reason="enough")
     own.ecs.get_waiter("tasks_stopped").wait(
-        cluster="demo", tasks=[run["taskArn"]], WaiterConfig={"Delay": 0, "MaxAttempts": 200}
+        cluster="demo", tasks=[run["taskArn"]], WaiterConfig={"Delay": 0, "MaxAttempts": 20_000}
     )
     stopped = own.ecs.describe_tasks(cluster="demo", tasks=[run["taskArn"]])["tasks"][0]
     assert (stopped["stopCode"], stopped["stoppedReason"]) == ("UserInitiated", "enough")

@@ -18,6 +18,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +29,7 @@ from ecs_exec_magic.sandbox.registry import Entry
 
 PROGRAM = [sys.executable, "-m", "ecs_exec_magic.cli", "sandbox"]
 FAST = ["--pace", "fast", "--runtime", "process"]
-LIMIT = 30
+LIMIT = 90
 
 
 class Home:
@@ -98,13 +99,14 @@ def home(tmp_path: Path) -> Iterator[Home]:
         home.close()
 
 
-def clusters(line: dict[str, Any]) -> list[str]:
+def clusters(line: dict[str, Any], **config: Any) -> list[str]:
     client = boto3.client(
         "ecs",
         endpoint_url=line["url"],
         region_name=line["environment"]["AWS_REGION"],
         aws_access_key_id="AKIAX",
         aws_secret_access_key="x",
+        config=Config(**config),
     )
     names: list[str] = client.list_clusters()["clusterArns"]
     return names
@@ -249,6 +251,7 @@ def test_status_tells_what_runs(home: Home) -> None:
     assert "faults    seed=3\n" in text
 
 
+@pytest.mark.timeout(300)  # twenty processes
 def test_faults_by_name(home: Home) -> None:
     _, line = home.ready()
     assert home.run("fault").stdout == "nothing is broken\n"
@@ -256,7 +259,7 @@ def test_faults_by_name(home: Home) -> None:
         "throttle = ListClusters=1000\n"
     )
     with pytest.raises(Exception, match="Rate exceeded"):
-        clusters(line)
+        clusters(line, retries={"total_max_attempts": 1})
     assert json.loads(home.run("fault", "drop-rate", "0.5", "--json").stdout)["faults"] == {
         "throttle": json.loads(home.run("status", "--json").stdout)["faults"]["throttle"],
         "drop_rate": 0.5,
@@ -468,8 +471,8 @@ def heed(*_):
 
 signal.signal(signal.SIGALRM, heed)
 signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
-end = time.monotonic() + 2
-while time.monotonic() < end:
+end = time.monotonic() + 60
+while (waits <= 100 or heard <= 100) and time.monotonic() < end:
     stop = _Stop()
     stop.wait(0.0001)
     waits += 1

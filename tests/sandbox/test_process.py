@@ -70,14 +70,14 @@ async def test_a_killed_owner_leaves_no_process(tmp_path: Path) -> None:
             task = ecs.list_tasks(cluster="demo", family="worker")["taskArns"][0]
             command = f"sh -c 'setsid sleep {marker} & wait'"
             ecs.execute_command(cluster="demo", task=task, interactive=True, command=command)
-            for _ in range(500):
+            for _ in range(3000):
                 if marked(marker):
                     break
                 await asyncio.sleep(0.02)
             assert marked(marker)
         finally:
             child.kill()
-    for _ in range(500):
+    for _ in range(3000):
         if not marked(marker):
             break
         await asyncio.sleep(0.02)

@@ -26,7 +26,9 @@ from ecs_exec_magic.sandbox.uploads import BadChunk, unwrap
 
 MODELS = Models()
 SCOPE = "AKIAX/20260101/eu-west-1/{}/aws4_request"
-TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20)
+# What XML can carry: the rest is left out of answers.
+CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")
+TEXT = st.text(CHARACTERS, max_size=20)
 
 
 def received(
@@ -301,7 +303,7 @@ def test_any_bytes_are_a_body_or_refused(data: bytes) -> None:
 @given(
     protocol=st.sampled_from(["json", "query", "ec2", "rest-xml", "rest-json", "cbor"]),
     code=st.from_regex(r"[A-Z][A-Za-z.]{0,30}", fullmatch=True),
-    message=st.text(st.characters(blacklist_categories=("Cs", "Cc"))).filter(str.strip),
+    message=st.text(CHARACTERS).filter(str.strip),
     service=st.sampled_from(["s3", "route53"]),
 )
 def test_errors_are_read_by_botocore(protocol: str, code: str, message: str, service: str) -> None:

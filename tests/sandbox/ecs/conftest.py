@@ -15,7 +15,7 @@ from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.sandbox import Sandbox
 
 REGION = "us-east-1"
-FAST = {"Delay": 0, "MaxAttempts": 2000}
+FAST = {"Delay": 0, "MaxAttempts": 20_000}
 
 
 class Ecs:
@@ -124,7 +124,7 @@ class Ecs:
         return self.service(cluster, name)
 
     @staticmethod
-    def until(look: Callable[[], Any], fits: Callable[[Any], Any], limit: float = 20.0) -> Any:
+    def until(look: Callable[[], Any], fits: Callable[[Any], Any], limit: float = 60.0) -> Any:
         """Look again and again until what is seen fits."""
         deadline = time.monotonic() + limit
         while not fits(seen := look()):

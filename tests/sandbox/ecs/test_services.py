@@ -280,17 +280,18 @@ def test_listing(ecs: Ecs) -> None:
     assert ecs.client.list_services(cluster=cluster, launchType="EC2")["serviceArns"] == []
 
 
+@pytest.mark.timeout(300)
 def test_a_thousand_tasks(ecs: Ecs) -> None:
     cluster, definition = ecs.cluster(), ecs.register()
     create(ecs, cluster, definition, desiredCount=1000)
     ecs.until(
         lambda: ecs.service(cluster, "web"),
         lambda s: s["runningCount"] == 1000 and len(s["deployments"]) == 1,
-        limit=50.0,
+        limit=120.0,
     )
     paginator = ecs.client.get_paginator("list_tasks")
     pages = list(paginator.paginate(cluster=cluster, serviceName="web"))
     assert len({arn for page in pages for arn in page["taskArns"]}) == 1000
     assert len(ecs.world._starts) == 0, "nothing waits once all run"
     ecs.client.delete_service(cluster=cluster, service="web", force=True)
-    ecs.until(lambda: ecs.service(cluster, "web"), lambda s: s["status"] == "INACTIVE", limit=50.0)
+    ecs.until(lambda: ecs.service(cluster, "web"), lambda s: s["status"] == "INACTIVE", limit=120.0)
