@@ -6,21 +6,23 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import pytest
 
 import ecs_exec_magic as ecs
 from ecs_exec_magic import sandbox as package
+from ecs_exec_magic.aws.checks import explain
 from ecs_exec_magic.client import Client, Findings
 from ecs_exec_magic.sandbox import Sandbox
 
 from ...runtimes import WITHOUT_ENGINE
 
+T = TypeVar("T")
 CHANNEL = ["ssmmessages:*"]
 TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole"}
-FAST = {"Delay": 0, "MaxAttempts": 4000}
+FAST = {"Delay": 0, "MaxAttempts": 20_000}
 
 
 def document(*statements: Any) -> str:
@@ -63,6 +65,15 @@ class World:
 
     def name(self, stem: str) -> str:
         return f"{stem}-{next(self._numbers)}"
+
+    def called(self, work: Callable[[], T]) -> tuple[list[str], T]:
+        """The names of the calls that arrive while something is done, and what it returns."""
+        counters = self.sandbox.counters
+        last = counters.calls()[-1]  # not how many: they are forgotten in the end
+        result = work()
+        calls = counters.calls()
+        begin = next(n for n, call in enumerate(calls) if call is last) + 1
+        return [call.operation for call in calls[begin:]], result
 
     def check(self, address: str, **how: Any) -> Findings:
         how.setdefault("inside", False)
@@ -288,7 +299,7 @@ class Vpc:
         return self.world.service(cluster, networkConfiguration=network)
 
 
-def until(look: Callable[[], Any], limit: float = 40.0) -> Any:
+def until(look: Callable[[], Any], limit: float = 60.0) -> Any:
     deadline = time.monotonic() + limit
     while not (seen := look()):
         assert time.monotonic() < deadline, "it never came"
@@ -306,6 +317,12 @@ def long_there(world: World, address: str) -> None:
             container.agent_started = time.time() - 3600
 
     world.sandbox.call(change())
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An explanation is waited for, however slow this machine is."""
+    monkeypatch.setattr(explain, "LIMIT", 60.0)
 
 
 @pytest.fixture(scope="session")

@@ -115,13 +115,10 @@ def test_many_containers_are_explained_once(world: World) -> None:
     address = world.service("demo", world.family(role), desiredCount=3)
     for task in world.admin.tasks(address):
         long_there(world, task.address)
-    counters = world.sandbox.counters
-    begin = len(counters.calls())
-    result = world.admin.run(address, "true")
+    calls, result = world.called(lambda: world.admin.run(address, "true"))
     assert len(result.errors) == 3
     for error in result.errors.values():
         assert isinstance(error, AgentNotConnected)
         assert [each.id for each in error.findings] == ["role.channel"]
-    calls = [call.operation for call in counters.calls()[begin:]]
     assert calls.count("SimulatePrincipalPolicy") == 1
     assert calls.count("DescribeRouteTables") == 1
