@@ -10,7 +10,7 @@ from pathlib import Path
 from ecs_exec_magic.sandbox.containers import Container, Process
 from ecs_exec_magic.sandbox.pods import ContainerSpec
 
-PATIENCE = 20.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 def spec(

@@ -95,7 +95,7 @@ async def test_on_exit_is_called_once_however_a_stop_races_with_it(
         )
         await pod.start()
         await asyncio.sleep(pause)
-        codes = await pod.stop(5)
+        codes = await pod.stop(60)
         assert codes["c"] in (9, 143) and exits in ([], [9])
 
 
@@ -132,6 +132,7 @@ ODD = st.text(st.characters(exclude_categories=[]), max_size=20)
 BYTES = st.binary(max_size=20).map(os.fsdecode)
 
 
+@pytest.mark.timeout(300)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.one_of(ODD, BYTES), max_size=4), st.dictionaries(ODD, BYTES, max_size=3))
 def test_odd_words_and_variables(

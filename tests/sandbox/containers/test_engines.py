@@ -44,7 +44,6 @@ async def test_a_task_of_several_containers(engine: Runtime, tmp_path: Path) -> 
         [
             spec("web", image="public.ecr.aws/nginx/nginx:1.27", ports=(80,)),
             spec("main", "sh", "-c", "echo out; echo err >&2; read x; exit 7"),
-            spec("ro", "sleep", "300", read_only=True),
             spec("side"),
         ],
         on_output=lambda name, data: output.update({name: output.get(name, b"") + data}),
@@ -60,17 +59,29 @@ async def test_a_task_of_several_containers(engine: Runtime, tmp_path: Path) -> 
         assert (await fetch(pod.host_ports["web", 80])).endswith(b"changed\n")
         assert await sh(side, "curl -s localhost") == "changed\n"
         assert await sh(side, "hostname; id -u; echo $COLOUR; pwd") == "ip-10-0-7-8\n0\nblue\n/\n"
-        code, _, err = await run(pod.container("ro"), ["sh", "-c", "echo >/etc/x"])
-        assert code and b"Read-only file system" in err
         assert await side.has("cat") and not await side.has("nonesuch")
         with pytest.raises(StartError, match='"nonesuch": executable file not found in \\$PATH'):
             await spawn(side, ["nonesuch"])
         with pytest.raises(StartError, match="stopped"):
             await spawn(pod.container("main"), ["true"])
     finally:
-        codes = await pod.stop(1)
-    assert codes == {"web": 0, "main": 7, "ro": 137, "side": 143}
+        codes = await pod.stop(60)
+    assert codes == {"web": 0, "main": 7, "side": 143}
     assert left(engine) == [] and exits == [("main", 7)]
+
+
+async def test_a_read_only_container_that_does_not_end_when_asked(
+    engine: Runtime, tmp_path: Path
+) -> None:
+    pod = Pod(tmp_path / "pod", engine, [spec("ro", "sleep", "300", read_only=True)])
+    await pod.start()
+    try:
+        code, _, err = await run(pod.container("ro"), ["sh", "-c", "echo >/etc/x"])
+        assert code and b"Read-only file system" in err
+    finally:
+        codes = await pod.stop(1)
+    assert codes == {"ro": 137}
+    assert left(engine) == []
 
 
 async def test_commands(engine: Runtime, tmp_path: Path) -> None:

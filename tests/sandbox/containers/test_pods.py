@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ecs_exec_magic.sandbox.containers import StartError
-from ecs_exec_magic.sandbox.pods import Pod, PodError
+from ecs_exec_magic.sandbox.pods import ContainerSpec, Pod, PodError
 from ecs_exec_magic.sandbox.runtimes import LocalRuntime
 
 from .helpers import fetch, marked, read_all, run, sh, spawn, spec, until
@@ -48,24 +48,29 @@ async def test_the_main_process_and_its_end(rung: LocalRuntime, tmp_path: Path) 
 async def test_the_exit_codes_of_a_stop(rung: LocalRuntime, tmp_path: Path) -> None:
     exits: list[str] = []
     ready: set[str] = set()
-    commands = {
-        "polite": "trap 'exit 4' TERM; echo; while :; do sleep 0.05; done",
-        "usual": "echo; exec sleep 300",
-        "deaf": "trap '' TERM; echo; while :; do sleep 0.05; done",
-    }
-    pod = Pod(
-        tmp_path / "pod",
-        rung,
-        [*(spec(n, "sh", "-c", s) for n, s in commands.items()), spec("idle")],
-        on_output=lambda name, _data: ready.add(name),
-        on_exit=lambda name, _code: exits.append(name),
-    )
-    await pod.start()
-    await until(lambda: len(ready) == 3)
-    codes = await pod.stop(1)
-    assert codes == {"polite": 4, "usual": 143, "deaf": 137, "idle": 143}
-    assert exits == [] and list(tmp_path.iterdir()) == []
-    assert await pod.stop(1) == codes
+
+    async def codes_of(grace: float, *specs: ContainerSpec) -> dict[str, int]:
+        pod = Pod(
+            tmp_path / "pod",
+            rung,
+            specs,
+            on_output=lambda name, _data: ready.add(name),
+            on_exit=lambda name, _code: exits.append(name),
+        )
+        await pod.start()
+        await until(lambda: ready >= {each.name for each in specs if each.command})
+        codes = await pod.stop(grace)
+        assert exits == [] and list(tmp_path.iterdir()) == []
+        assert await pod.stop(grace) == codes
+        return codes
+
+    polite = spec("polite", "sh", "-c", "trap 'exit 4' TERM; echo; while :; do sleep 0.05; done")
+    usual = spec("usual", "sh", "-c", "echo; exec sleep 300")
+    assert await codes_of(600, polite, usual, spec("idle")) == {
+        "polite": 4, "usual": 143, "idle": 143,
+    }  # fmt: skip
+    deaf = spec("deaf", "sh", "-c", "trap '' TERM; echo; while :; do sleep 0.05; done")
+    assert await codes_of(1, deaf) == {"deaf": 137}
 
 
 async def test_a_stop_that_can_wait_no_longer(rung: LocalRuntime, tmp_path: Path) -> None:
@@ -198,7 +203,7 @@ async def test_the_web_server_shows_what_commands_write(rung: LocalRuntime, tmp_
             assert await sh(web, "ps -eo args") and "nginx" in await sh(web, "ps -eo args")
             await until(lambda: b"GET /nonesuch" in b"".join(output))
     finally:
-        assert (await pod.stop(5))["web"] == 0
+        assert (await pod.stop(60))["web"] == 0
     with pytest.raises(OSError):
         await fetch(port)
 
