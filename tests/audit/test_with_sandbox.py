@@ -128,12 +128,12 @@ def test_a_terminal_session(site: Site) -> None:
     def type_in(text: bytes, until: bytes) -> None:
         terminal.write(text)
         with came:
-            assert came.wait_for(lambda: until in shown, 20)
+            assert came.wait_for(lambda: until in shown, 60)
 
     type_in(b"echo on''e\n", b"one\r\n")
     type_in(b"printf '\\033[1mbold\\033[0m %s\\n' tw''o\n", b"two\r\n")
     terminal.write(b"exit\n")
-    assert terminal.wait(20) is not None
+    assert terminal.wait(60) is not None
     site.settled()
     (entry,) = site.client.audit(transcripts=True)
     assert entry.command == "sh" and entry.transcript is not None

@@ -321,4 +321,4 @@ class FakeAws:
     def _wait_at_gate(self) -> None:
         self.entered.set()
         if self.gate is not None:
-            assert self.gate.wait(20)
+            assert self.gate.wait(60)

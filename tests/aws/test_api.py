@@ -220,7 +220,7 @@ async def test_the_loop_is_not_blocked() -> None:
     call = asyncio.create_task(
         api.call("ecs", "execute_command", cluster="prod", task="t", command="c", interactive=True)
     )
-    assert await asyncio.to_thread(aws.entered.wait, 10)
+    assert await asyncio.to_thread(aws.entered.wait, 60)
     await asyncio.sleep(0)  # the loop runs on while the call stands still
     assert not call.done()
     aws.gate.set()

@@ -348,7 +348,7 @@ async def test_session_that_nobody_waits_for_any_more_is_ended(aws: FakeAws) -> 
     one(aws)
     aws.gate = threading.Event()
     starting = asyncio.create_task(start(aws))
-    assert await asyncio.to_thread(aws.entered.wait, 10)
+    assert await asyncio.to_thread(aws.entered.wait, 60)
     starting.cancel()
     await asyncio.sleep(0.02)
     aws.gate.set()
@@ -371,7 +371,7 @@ async def test_cancelled_at_every_step(aws: FakeAws) -> None:
             await starting
         except asyncio.CancelledError:
             left = aws.count("ExecuteCommand") - begun
-            for _ in range(400):
+            for _ in range(12_000):
                 if len(aws.ended) - before == left:
                     break
                 await asyncio.sleep(0.005)
@@ -383,7 +383,7 @@ async def test_impatient_second_cancellation_still_ends_the_session(aws: FakeAws
     one(aws)
     aws.gate = threading.Event()
     starting = asyncio.create_task(start(aws))
-    assert await asyncio.to_thread(aws.entered.wait, 10)
+    assert await asyncio.to_thread(aws.entered.wait, 60)
     starting.cancel()
     await asyncio.sleep(0.01)
     starting.cancel()
@@ -391,7 +391,7 @@ async def test_impatient_second_cancellation_still_ends_the_session(aws: FakeAws
         await starting
     assert aws.ended == []
     aws.gate.set()
-    assert await asyncio.to_thread(aws.one_ended.wait, 10)
+    assert await asyncio.to_thread(aws.one_ended.wait, 60)
     assert aws.ended == ["ecs-execute-command-1"]
 
 

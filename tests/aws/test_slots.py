@@ -81,7 +81,7 @@ async def test_long_wait_is_told_once() -> None:
     second = slots.hold(ref(), tell)
     async with slots.hold(ref(), tell):
         waiting = asyncio.create_task(take(second))
-        await asyncio.wait_for(first_word.wait(), 10)
+        await asyncio.wait_for(first_word.wait(), 60)
         await asyncio.sleep(0.05)
         assert len(told) == 1
         assert "prod/t1:app" in told[0]
@@ -176,7 +176,7 @@ def test_several_loops_in_several_threads_share_the_places() -> None:
 
     def run() -> None:
         try:
-            asyncio.run(asyncio.wait_for(crowd(), 30))
+            asyncio.run(asyncio.wait_for(crowd(), 60))
         except BaseException as error:  # noqa: BLE001 - told below, in the thread of the test
             errors.append(error)
 
@@ -243,7 +243,7 @@ async def _play(actions: list[tuple[str, int]], limit: int) -> None:
     for event in leave.values():
         event.set()
     outcomes = await asyncio.wait_for(
-        asyncio.gather(*tasks.values(), return_exceptions=True), timeout=20
+        asyncio.gather(*tasks.values(), return_exceptions=True), timeout=60
     )
     for number, outcome in zip(tasks, outcomes, strict=True):
         assert outcome is None or (

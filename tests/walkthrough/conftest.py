@@ -44,7 +44,7 @@ class Shell:
             input=typed,
             text=True,
             capture_output=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
 

@@ -93,9 +93,9 @@ class Shop(World):
         self.settled(cluster, name)
 
     def settled(self, cluster: str, name: str) -> None:
-        """Wait until exactly the wanted tasks run."""
+        """Wait until exactly the wanted tasks run: old ones may do so beside new ones."""
         api = self.aws("ecs")
-        deadline = time.monotonic() + 50
+        deadline = time.monotonic() + 60
         while True:
             found = api.describe_services(cluster=cluster, services=[name])["services"][0]
             if len(found["deployments"]) == 1 and found["runningCount"] == found["desiredCount"]:

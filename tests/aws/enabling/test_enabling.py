@@ -51,6 +51,7 @@ def test_exec_on_and_off_again(shop: Shop, tmp_path: Path) -> None:
     done = plan.apply(events.append)
     assert [step.kind for step in done] == list(actions(plan))
     assert events[-1].state == "done" and events[-1].step.kind == "exec agent"
+    shop.settled(cluster, name)
     assert client.run(address, "echo on").ok
     after = shop.shown(cluster, name)
     own = [policy for policy in after[f"role {name}-task"] if policy != "of-the-team"]
@@ -166,6 +167,7 @@ def test_a_task_definition_without_a_role(shop: Shop) -> None:
     assert actions(plan)["task role"] == actions(plan)["task definition"] == "create"
     assert plan.address == f"{cluster}/{name}:app"
     plan.apply()
+    shop.settled(cluster, name)
     assert client.target(plan.address).run("echo on").ok
     api = shop.aws("ecs")
     answer = api.describe_task_definition(taskDefinition=name, include=["TAGS"])
@@ -244,6 +246,7 @@ def test_a_flag_without_new_tasks_is_not_enough(shop: Shop) -> None:
     plan = client.enable_exec(f"{cluster}/{name}")
     assert steps(plan)["service"].difference[0].endswith("started without exec")
     plan.apply()
+    shop.settled(cluster, name)
     assert client.run(f"{cluster}/{name}", "true").ok
     plan.undo()
     assert shop.shown(cluster, name)[name][1] is True  # as it was
@@ -366,6 +369,7 @@ def test_a_permission_that_is_missing_stops_it_and_it_goes_on(shop: Shop) -> Non
     assert "ecs:UpdateService" in caught.value.cure and "apply again" in caught.value.cure
     shop.deny(user, [])
     plan.apply()
+    shop.settled(cluster, name)
     assert client.run(f"{cluster}/{name}", "true").ok
     shop.deny(user, ["iam:DeleteRolePolicy"])
     with pytest.raises(ProvisionError, match="could not be removed") as caught:

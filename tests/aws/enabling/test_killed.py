@@ -28,7 +28,7 @@ class Killer:
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(60)
         self._process.stdout.close()
 
     def __call__(self, verb: str, cut: int, options: dict[str, Any]) -> bool:

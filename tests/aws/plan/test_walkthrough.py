@@ -55,6 +55,7 @@ def test_from_an_empty_account_and_back(world: World, tmp_path: Path) -> None:
     assert entry.source_ip
 
     logs, s3 = world.aws("logs"), world.aws("s3")
+    assert world.sandbox.wait_idle()  # one of both may have been enough for the audit
     streams = logs.describe_log_streams(logGroupName="/aws/ecs/trip")["logStreams"]
     assert result.session_id in [each["logStreamName"] for each in streams]
     objects = s3.list_objects_v2(Bucket="round-trip-4711")["Contents"]
