@@ -139,7 +139,8 @@ class Portal:
 
     def rest(self) -> bool:
         """Stop the loop and its thread if nothing runs on it; returns whether they are stopped."""
-        if self._submitted:
+        # Who waits for a future learns of its end a moment before it is taken out of the set.
+        if any(not future.done() for future in list(self._submitted)):
             return False
         self.stop()
         return True
