@@ -173,20 +173,24 @@ class Terminal:
         over = asyncio.ensure_future(session.wait())
         over.add_done_callback(lambda _: self._gate.open())
         try:
-            async for data in session:
-                self._gate.put(len(data))
-                self._on_output(data)
-                await self._gate.passed()
-            self._done.set_result(await over)
+            try:
+                async for data in session:
+                    self._gate.put(len(data))
+                    self._on_output(data)
+                    await self._gate.passed()
+                ending = await over
+            except BaseException:
+                over.cancel()
+                await session.close(0)
+                raise
+            finally:
+                if self._typing is not None:
+                    self._typing.cancel()
+                self._on_output(b"")
         except BaseException as error:
-            over.cancel()
-            await session.close(0)
             self._done.set_exception(error)
             raise
-        finally:
-            if self._typing is not None:
-                self._typing.cancel()
-            self._on_output(b"")
+        self._done.set_result(ending)  # only now: who waits finds the end handed out
 
     def _type(self, data: bytes) -> None:
         self._typed += data

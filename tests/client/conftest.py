@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -44,8 +46,19 @@ def target(client: Client) -> Target:
     return client.target("demo/worker")
 
 
-def wait_until(condition: Any, seconds: float = 10.0) -> None:
+def wait_until(condition: Any, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+
+
+def until_there(path: str) -> str:
+    """Shell code that waits for a file, which a test makes when it has seen enough."""
+    return f"while [ ! -e {path} ]; do sleep 0.05; done"
+
+
+def press_key() -> None:
+    """Press the interrupt key, once a call takes it: before, and after, it would end the tests."""
+    wait_until(lambda: signal.getsignal(signal.SIGINT) is not signal.default_int_handler)
+    os.kill(os.getpid(), signal.SIGINT)

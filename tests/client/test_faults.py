@@ -55,6 +55,7 @@ def test_faulty_frames_leave_the_output_exact(
 def test_a_cut_connection_is_resumed_without_loss(
     cluster: Sandbox, target: Target, frames: int
 ) -> None:
+    assert cluster.wait_idle(60)  # a session of before that is closing could use up a cut
     cluster.faults.cut_after_frames = frames
     cluster.faults.cut_times = 3
     result = target.run("seq 1 20000; exit 3")
@@ -72,6 +73,7 @@ def test_much_that_is_lost_at_the_end_is_sent_again(cluster: Sandbox, target: Ta
 
 
 def test_a_cut_while_input_is_sent(cluster: Sandbox, target: Target) -> None:
+    assert cluster.wait_idle(60)  # a session of before that is closing could use up a cut
     cluster.faults.cut_after_inputs = 10
     cluster.faults.cut_times = 2
     cluster.faults.drop_inputs = {2, 3, 15}
@@ -83,6 +85,7 @@ def test_a_cut_while_input_is_sent(cluster: Sandbox, target: Target) -> None:
 
 
 def test_a_session_that_cannot_be_resumed_is_lost(cluster: Sandbox, target: Target) -> None:
+    assert cluster.wait_idle(60)  # a session of before that is closing could use up a cut
     cluster.faults.lose_resume = True
     cluster.faults.cut_after_frames = 8
     with pytest.raises(ecs.SessionLost) as caught:
@@ -155,6 +158,7 @@ def test_an_agent_whose_places_others_hold(
         "container": target.container,
     }
     started = []
+    assert cluster.wait_idle(60)  # those of tests before would be counted
     for _ in range(2):
         call = client._api.call("ecs", "execute_command", cluster="demo", interactive=True, **hold)
         started.append(client._call(call))
@@ -171,7 +175,7 @@ def test_an_agent_whose_places_others_hold(
         for each in started:
             session_id = each["session"]["sessionId"]
             client._call(client._api.call("ssm", "terminate_session", SessionId=session_id))
-    assert cluster.wait_idle()
+    assert cluster.wait_idle(60)
     assert target.run("echo free").stdout == "free\n"
 
 
@@ -211,6 +215,7 @@ except Broken:
 """A process that ends so many seconds after something failed in it."""
 
 
+@pytest.mark.timeout(300)  # twenty processes, each of which imports and asks AWS anew
 def test_a_process_that_ends_at_once_leaves_no_session(cluster: Sandbox, target: Target) -> None:
     """Wherever its end finds the one of its session: a tenth of such sessions were left once."""
     assert cluster.wait_idle(60)  # what tests before have left open, to close by itself
@@ -218,7 +223,7 @@ def test_a_process_that_ends_at_once_leaves_no_session(cluster: Sandbox, target:
         words = [sys.executable, "-c", AT_ONCE, cluster.url, target.address, str(after / 5000)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stderr) == (0, "")
-        assert cluster.wait_idle(20), after
+        assert cluster.wait_idle(60), after
 
 
 def test_sessions_are_terminated_when_the_caller_fails(cluster: Sandbox, target: Target) -> None:
@@ -235,11 +240,10 @@ def test_a_session_that_does_not_close_is_terminated_off_the_results_path(
     cluster: Sandbox, target: Target
 ) -> None:
     cluster.faults.hold_closed = 30
-    before = len(cluster.counters.terminated)
     result = target.run("echo x")
     assert result.stdout == "x\n"
-    assert len(cluster.counters.terminated) == before  # not at once
-    wait_until(lambda: result.session_id in cluster.counters.terminated, 20)
+    assert result.session_id not in cluster.counters.terminated  # not at once
+    wait_until(lambda: result.session_id in cluster.counters.terminated)
 
 
 def test_never_a_third_session(cluster: Sandbox, target: Target) -> None:

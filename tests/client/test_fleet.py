@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
-import signal
 import threading
 import time
 from typing import Any
@@ -21,7 +20,7 @@ from ecs_exec_magic.client import Client
 from ecs_exec_magic.fleet_result import FleetResult
 from ecs_exec_magic.sandbox import Sandbox
 
-from .conftest import wait_until
+from .conftest import press_key, wait_until
 
 KEYS = {"region_name": "us-east-1", "aws_access_key_id": "AKIATEST", "aws_secret_access_key": "x"}
 
@@ -120,7 +119,7 @@ def test_an_interrupt_reaches_all_and_begins_no_more(client: Client) -> None:
 
 
 def _begun(running: Any) -> int:
-    jobs = running._work._running.values()
+    jobs = list(running._work._running.values())  # a copy: the loop's thread adds to them
     return sum("begun" in job.so_far().stdout for job in jobs)
 
 
@@ -130,7 +129,7 @@ def test_the_interrupt_key(client: Client) -> None:
     def press() -> None:
         wait_until(lambda: all(slots.taken(target) for target in fleet.targets))
         time.sleep(0.5)  # whether the commands run or begin to is all the same
-        os.kill(os.getpid(), signal.SIGINT)
+        press_key()
 
     presser = threading.Thread(target=press)
     presser.start()

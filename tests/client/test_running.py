@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import threading
 import time
 from typing import Any
@@ -18,7 +16,7 @@ from ecs_exec_magic.results import OutputEvent
 from ecs_exec_magic.running import watch
 from ecs_exec_magic.sandbox import Sandbox
 
-from .conftest import wait_until
+from .conftest import press_key, until_there, wait_until
 
 LOOP = "trap 'echo ended; exit 3' TERM INT; echo begun; while :; do sleep 0.1; done"
 
@@ -26,18 +24,21 @@ LOOP = "trap 'echo ended; exit 3' TERM INT; echo begun; while :; do sleep 0.1; d
 def test_it_runs_while_the_caller_goes_on(target: Target) -> None:
     done = threading.Event()
     events: list[OutputEvent] = []
-    running = target.start("echo a; sleep 1; echo b", on_output=events.append, on_done=done.set)
+    began = time.monotonic()
+    command = f"echo a; {until_there('/tmp/seen')}; echo b"
+    running = target.start(command, on_output=events.append, on_done=done.set)
     assert not running.done()
     assert running.state == "running"
     wait_until(lambda: running.tail() == "a\n")
     assert running.so_far().exit_code is None
+    target.run("touch /tmp/seen", check=True)
     result = running.result()
     assert (result.stdout, result.exit_code, result.exact) == ("a\nb\n", 0, True)
     assert running.result() is result, "as often as one likes"
-    assert done.wait(5)
+    assert done.wait(60)
     assert "".join(event.text for event in events) == "a\nb\n"
     assert running.state == "done"
-    assert 1 <= running.elapsed < 30
+    assert 0 < running.elapsed <= time.monotonic() - began
     assert running.tail(1) == "b\n"
     assert not running.cancel()
     assert not running.interrupt()
@@ -105,13 +106,14 @@ def test_it_can_be_awaited(target: Target) -> None:
 
 
 def test_cancelling_who_awaits_leaves_it_running(target: Target) -> None:
-    running = target.start("sleep 1; echo whole")
+    running = target.start(f"{until_there('/tmp/left')}; echo whole")
 
     async def main() -> None:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(_wait(running), 0.3)
 
     asyncio.run(main())
+    target.run("touch /tmp/left", check=True)
     assert running.result().stdout == "whole\n"
 
 
@@ -120,13 +122,15 @@ async def _wait(running: Any) -> Any:
 
 
 def test_the_interrupt_key_ends_the_waiting_only(target: Target) -> None:
-    running = target.start("sleep 2; echo whole")
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    began = time.monotonic()
+    running = target.start(f"{until_there('/tmp/pressed')}; echo whole")
+
+    pressing = threading.Thread(target=press_key)
+    pressing.start()
     with pytest.raises(ecs.Interrupted, match="the command runs on"):
-        running.result()
-    assert time.monotonic() - began < 1.9
+        running.result(60)
+    pressing.join()
+    assert not running.done()
+    target.run("touch /tmp/pressed", check=True)
     assert running.result().stdout == "whole\n"
 
 
@@ -137,7 +141,7 @@ class Deaf:
         self.presses = 0
 
     async def run(self) -> str:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
         return "never"
 
     async def interrupt(self) -> None:
@@ -158,9 +162,9 @@ def test_a_third_interrupt_gives_up_and_keeps_what_came() -> None:
     reminders: list[str] = []
 
     def press() -> None:
-        for _ in range(3):
-            time.sleep(0.4)
-            os.kill(os.getpid(), signal.SIGINT)
+        for count in range(3):
+            wait_until(lambda count=count: work.presses == count)
+            press_key()
 
     pressing = threading.Thread(target=press)
     pressing.start()
