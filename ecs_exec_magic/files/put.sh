@@ -59,7 +59,14 @@ die() {
 gone
 exit 80
 }
+# Without a byte of the content there is nothing that another session could go on with.
+left() {
+[ -s "$t" ] || gone
+exit $1
+}
 trap die INT
+trap "left 143" TERM
+trap "left 129" HUP
 for c in sha256sum "busybox sha256sum" "openssl dgst -sha256 -r" md5sum cksum; do
 case $($c </dev/null 2>&1) in
 e3b0c442*|d41d8cd9*|4294967295*) h=$c; break;;
@@ -70,7 +77,8 @@ tar -cf - /dev/null 2>/dev/null | tar -tf - >/dev/null 2>&1 && q=t
 umask 077
 true >>"$t" || exit 81
 echo "$i H $(wc -c <"$t") $q $z ${h%% *}-"
-read -r f z s n x m y b || exit 82
+read -r f z s n x m y b || left 82
+trap - TERM HUP
 cat >>"$t" || die
 [ "$(wc -c <"$t")" -eq $n ] || {
 echo "only $(wc -c <"$t") of $n bytes have come" >&2

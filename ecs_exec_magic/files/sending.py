@@ -151,7 +151,7 @@ class _Sending:
 
     def _clean(self) -> None:
         """Take away what may lie there, if anybody is there to ask."""
-        if self.tools is None:  # nothing was sent
+        if self.tools is None:  # nothing was sent, and the script keeps nothing that is empty
             return
         arguments = ["sh", "-c", _CLEAN, "ecs-cp", self._path, self._id, self._base]
         with contextlib.suppress(EcsExecError):

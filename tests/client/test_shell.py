@@ -158,7 +158,7 @@ def test_time_is_up_also_while_a_slow_reader_holds_a_flood_back(
 
 def test_closed_while_it_opens(cluster: Sandbox, target: Target) -> None:
     assert cluster.wait_idle(60)
-    cluster.faults.terminal_delay = 20.0
+    cluster.faults.terminal_delay = 4.0
     shell = target.shell()
     failed: list[BaseException] = []
 

@@ -6,6 +6,8 @@ import errno
 import io
 import os
 import random
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ import pytest
 import ecs_exec_magic as ecs
 from ecs_exec_magic.client import Target
 from ecs_exec_magic.files import fetching, sending
+from ecs_exec_magic.files.farend import command
 from ecs_exec_magic.results import CommandResult
 from ecs_exec_magic.sandbox import Sandbox
 
+from ..client.conftest import wait_until
 from .conftest import seen, temporaries
 
 KILL = """\
@@ -220,6 +224,35 @@ def test_start_session_cannot_write(target: Target) -> None:
         sending.write_bytes(target.run, "/tmp/t/x", b"x", method="start-session")
 
 
+@pytest.mark.parametrize("how", ["end of input", "signal"])
+def test_nothing_is_kept_where_nothing_has_come(image: Target, how: str) -> None:
+    """The script itself takes its file away when it is ended before it got a line."""
+    over = threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        over.wait()
+        yield b""
+
+    def ended() -> int | None:
+        script = command("put.sh", "/tmp/t/x", "", "f", "some", "mark")
+        if how == "end of input":
+            return image.run(script, stdin=b"").exit_code
+        running = image.start(script, stdin=silent())
+        wait_until(lambda: running.tail().startswith("mark H "))
+        running.cancel()
+        return running.result().exit_code
+
+    try:
+        assert ended() in (82, 143)
+        assert image.listdir("/tmp/t") == []
+        # What has come in a session before is what the next one goes on with.
+        image.write_bytes("/tmp/t/.ecs-cp-some", b"half")
+        assert ended() in (82, 143)
+        assert image.read_bytes("/tmp/t/.ecs-cp-some") == b"half"
+    finally:
+        over.set()
+
+
 def test_an_interrupt_leaves_nothing(target: Target, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(NOISE)
 
@@ -231,7 +264,8 @@ def test_an_interrupt_leaves_nothing(target: Target, tmp_path: Path) -> None:
 
     with pytest.raises(Pressed):
         target.put(tmp_path / "x", "/tmp/t/x", on_tick=press)
-    assert target.listdir("/tmp/t") == []
+    # Its session is ended behind it, and the script with that.
+    wait_until(lambda: target.listdir("/tmp/t") == [])
     with pytest.raises(Pressed):
         target.write_bytes("/tmp/t/x", NOISE)
         target.get("/tmp/t/x", tmp_path / "y", on_progress=lambda *_: press())
