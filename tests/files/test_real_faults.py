@@ -21,7 +21,6 @@ import ecs_exec_magic as ecs
 from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.client import Target
 from ecs_exec_magic.files import fetching, sending
-from ecs_exec_magic.portal import Gate
 from ecs_exec_magic.sandbox import Sandbox
 
 from .conftest import emptied, temporaries
@@ -231,11 +230,35 @@ def test_permission_denied_here(
 # -- what changes while it is copied ---------------------------------------------------------------
 
 
-def test_sources_that_vanish_or_shrink_there(
-    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Gate.__init__, "__defaults__", (64 * 1024,))  # what is read ahead
-    target.run(
+HELD = """\
+#!/bin/bash
+PATH=/usr/bin:/bin
+set -o pipefail
+case "$*" in
+"-cf - -C /tmp/t/d ."|"-c 1500000 /tmp/t/x")
+{tool} "$@" | {{
+head -c 400000
+while [ ! -e /tmp/t/go ]; do sleep 0.02; done
+cat
+}};;
+*) {tool} "$@";;
+esac
+"""
+"""A tool that reads the sources no further than their first part until it may."""
+
+
+@pytest.fixture
+def held(target: Target) -> Iterator[Target]:
+    """A container in which a copy waits in the middle of its source."""
+    tools = {tool: f"/usr/local/bin/{tool}" for tool in ("tar", "head")}
+    for tool, path in tools.items():
+        target.write_bytes(path, HELD.format(tool=tool).encode(), mode=0o755)
+    yield target
+    target.run(["rm", *tools.values()], check=True)
+
+
+def test_sources_that_vanish_or_shrink_there(held: Target, tmp_path: Path) -> None:
+    held.run(
         "mkdir /tmp/t/d; for n in 1 2 3; do head -c 600000 /dev/urandom >/tmp/t/d/$n; done; "
         "head -c 1500000 /dev/urandom >/tmp/t/x",
         check=True,
@@ -247,15 +270,16 @@ def test_sources_that_vanish_or_shrink_there(
         def begun(done: int, total: int | None) -> None:
             if done and not told:
                 told.append(True)
-                target.run(code, check=True)
+                held.run(f"{code}; touch /tmp/t/go", check=True)
 
         return begun
 
     with pytest.raises(ecs.CopyFailed) as caught:
-        target.get("/tmp/t/d", tmp_path / "d", on_progress=at_first("rm /tmp/t/d/*"))
+        held.get("/tmp/t/d", tmp_path / "d", on_progress=at_first("rm /tmp/t/d/*"))
     assert "removed" in str(caught.value) or "No such file" in str(caught.value)
+    held.run("rm /tmp/t/go", check=True)
     with pytest.raises(ecs.CopyFailed, match="of 1500000 bytes") as caught:
-        target.get("/tmp/t/x", tmp_path / "x", on_progress=at_first(": >/tmp/t/x"))
+        held.get("/tmp/t/x", tmp_path / "x", on_progress=at_first(": >/tmp/t/x"))
     assert "shorter" in caught.value.cause
     assert os.listdir(tmp_path) == []
 
