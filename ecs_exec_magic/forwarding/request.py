@@ -77,7 +77,7 @@ def read_ports(text: str) -> tuple[int | None, str, int]:
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    if not host:
+    if not host or "[" in host or "]" in host:
         raise ValueError(f"{text!r} cannot be read: {_NOTATION}; {_CURE}")
     return _port(local, 0), host, _port(port)
 

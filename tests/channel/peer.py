@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -296,11 +297,10 @@ class Gateway:
         await asyncio.sleep(0)
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until something holds; checked after each message and ten times a second."""
-        for _ in range(200):
-            if condition():
-                return
+        """Wait until something holds; checked after each message and twenty times a second."""
+        end = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < end, "it did not come to that"
             self._changed.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), 0.05)
-        raise AssertionError("it did not come to that")

@@ -45,6 +45,14 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture
+def refusing_port() -> Iterator[int]:
+    """A port that is taken, so that nobody else can listen on it, and that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture
 def authority() -> Iterator[trustme.CA]:
     yield trustme.CA()
 
@@ -104,7 +112,7 @@ class ConnectProxy:
 
 
 def options(**rest: object) -> ConnectionOptions:
-    return ConnectionOptions(open_timeout=5.0, **rest)  # type: ignore[arg-type]  # names of its own
+    return ConnectionOptions(open_timeout=60.0, **rest)  # type: ignore[arg-type]  # names of its own
 
 
 async def works(gateway: Gateway, given: ConnectionOptions) -> None:
@@ -214,8 +222,8 @@ async def test_a_proxy_that_refuses(gateway: Gateway, status: str) -> None:
     assert "password" not in str(error) + error.cause + error.cure + repr(given)
 
 
-async def test_a_proxy_that_is_not_there(gateway: Gateway, unused_tcp_port: int) -> None:
-    given = options(proxies={"http": f"http://127.0.0.1:{unused_tcp_port}"})
+async def test_a_proxy_that_is_not_there(gateway: Gateway, refusing_port: int) -> None:
+    given = options(proxies={"http": f"http://127.0.0.1:{refusing_port}"})
     error = await fails(gateway.url, given)
     assert "the proxy" in error.cause
     assert "refused" in error.cause
@@ -271,13 +279,17 @@ async def test_tls_with_a_server_that_speaks_none(gateway: Gateway) -> None:
 # ---------------------------------------------------------------------- other failures
 
 
-async def test_a_refused_connection(unused_tcp_port: int) -> None:
-    error = await fails(f"ws://127.0.0.1:{unused_tcp_port}/x?secret=1", options())
+async def test_a_refused_connection(refusing_port: int) -> None:
+    error = await fails(f"ws://127.0.0.1:{refusing_port}/x?secret=1", options())
     assert "refused" in error.cause
     assert "secret" not in str(error)
 
 
-async def test_a_name_that_does_not_resolve() -> None:
+async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: object, **__: object) -> None:  # a real name server may take its time
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
     error = await fails("ws://no-such-host.invalid/x", options())
     assert "no-such-host.invalid" in error.cause
 

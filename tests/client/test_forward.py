@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ecs_exec_magic.aws.slots import slots
@@ -53,6 +53,7 @@ def test_ports_as_a_line_names_them(text: str, read: tuple[int | None, str, int]
 
 
 @given(st.text(st.sampled_from("0189:[].a- ")) | st.text())
+@example("1:[[a]]:1")
 def test_whatever_is_typed_is_ports_or_told_of(text: str) -> None:
     try:
         local, host, port = read_ports(text)
@@ -297,7 +298,11 @@ def test_a_slow_reader_gets_everything_and_holds_the_sender_back(
         assert got == block * (total // len(block))
 
 
-def test_this_side_may_finish_sending_and_still_read(target: Target, service: Any) -> None:
+def test_this_side_may_finish_sending_and_still_read(
+    target: Target, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnel, "HALF_CLOSED", 60)  # however slow this machine is
+
     def serve(connection: socket.socket) -> None:
         assert exactly(connection, 5) == b"query"
         for _ in range(3):
@@ -337,10 +342,10 @@ def test_what_the_far_end_sent_before_its_end_arrives_first(target: Target, serv
 
 
 def test_nothing_listens_at_the_far_end(target: Target, service: Any) -> None:
-    gone = socket.create_server(("127.0.0.1", 0))
-    port = gone.getsockname()[1]
-    gone.close()
-    with held(target.forward(port, "off.internal")) as forward:
+    # A port that is taken, so that nobody else can listen on it, and that nobody listens on.
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    with taken, held(target.forward(taken.getsockname()[1], "off.internal")) as forward:
         with connected(forward) as connection, pytest.raises(ConnectionResetError):
             connection.recv(1)
         wait_until(lambda: forward.refused == 1)

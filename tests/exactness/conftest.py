@@ -48,6 +48,11 @@ class Container:
         return {"method": "start-session" if self.pipes else "execute-command", **how}
 
 
+def until_gone(pattern: str) -> str:
+    """Shell code that waits until no process has such words as its own."""
+    return f"for n in $(seq 200); do pgrep -f {pattern!r} || exit 0; sleep 0.3; done; exit 1"
+
+
 def no_sigint(container: Container) -> bool:
     """Whether children ignore SIGINT: without a terminal, busybox ash has no way to change that."""
     return container.pipes and container.shell == "ash"

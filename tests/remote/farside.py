@@ -71,7 +71,7 @@ def run(
     *,
     typed: bytes = b"",
     timeout: float | None = None,
-    limit: float = 30.0,
+    limit: float = 60.0,
     farewell: bytes = b"\n",
 ) -> Seen:
     """Run a command under the wrapper.
