@@ -29,6 +29,7 @@ from .errors import ConnectError, EcsExecError, InvalidRequest, NotBegun
 from .hosting import Message, Parcel, Welcome
 from .results import CommandResult
 from .runner import settling
+from .waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -210,7 +211,7 @@ class Crew:
     async def _looking(self) -> None:
         while True:
             with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), _LOOK)
+                await wait_for(self._gone.wait(), _LOOK)
             self._gone.clear()
             with contextlib.suppress(Exception):
                 await self._look()
@@ -250,7 +251,7 @@ class Crew:
             self._changed.clear()
             self._gone.set()
             with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+                await wait_for(self._changed.wait(), left)
         return min(alive, key=lambda each: len(each.errands))
 
     def lost(self) -> None:
@@ -307,7 +308,7 @@ class Crew:
         except BaseException:
             work.close()
             raise
-        return await asyncio.wait_for(asyncio.wrap_future(future), limit)
+        return await wait_for(asyncio.wrap_future(future), limit)
 
 
 class RemoteJob:

@@ -19,6 +19,7 @@ from .aws.census import ours
 from .errors import EcsExecError, WorkerLost
 from .hosting import Message, News
 from .runner import settling
+from .waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ class Line:
         """Let the worker forget the run, once its sessions are closed."""
         limit = _TERMINATE if at_once else hosting.LEASE
         with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), limit)
+            await wait_for(self._idle.wait(), limit)
         if self.alive:
             self.say("close")
             # The question that is open is answered then.
@@ -213,7 +214,7 @@ class Line:
         if errand.session_id:
             ending = api.call("ssm", "terminate_session", SessionId=errand.session_id)
             with contextlib.suppress(EcsExecError, asyncio.TimeoutError, TimeoutError):
-                await asyncio.wait_for(ending, _TERMINATE)
+                await wait_for(ending, _TERMINATE)
         self._over(errand)
 
     def _unknown(self, errand: Errand) -> WorkerLost:

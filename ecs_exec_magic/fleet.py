@@ -29,6 +29,7 @@ from .results import CommandResult
 from .room import Room
 from .runner import Job, Request
 from .running import RunningCommand, watch
+from .waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -436,7 +437,7 @@ class FleetJob:
 
     async def _ended_within(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._given_up.wait(), seconds)
+            await wait_for(self._given_up.wait(), seconds)
         except (TimeoutError, asyncio.TimeoutError):
             return False
         return True

@@ -25,6 +25,7 @@ from .errors import EcsExecError, SessionLost
 from .portal import portal
 from .room import Room
 from .runner import Job, settle
+from .waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -218,7 +219,7 @@ class _Party:
         if not self._news and not self._closed:
             self._some.clear()
             try:
-                await asyncio.wait_for(self._some.wait(), seconds)
+                await wait_for(self._some.wait(), seconds)
             except (TimeoutError, asyncio.TimeoutError):
                 return []
             finally:

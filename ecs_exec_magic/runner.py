@@ -33,6 +33,7 @@ from .remote import stdin as stdin_source
 from .remote.command import Execution, NoShell, Outcome
 from .remote.wrapper import API_LIMIT, quote_word, wrap
 from .results import CommandResult, OutputEvent
+from .waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -508,7 +509,7 @@ async def _give_back(
         try:
             drain = asyncio.ensure_future(connection.drain())
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(execution.farewell(), CLOSE_LIMIT)
+                await wait_for(execution.farewell(), CLOSE_LIMIT)
             if not await connection.wait_closed(CLOSE_LIMIT) and not connection.ended:
                 await connection.terminate()
                 await connection.wait_closed(_GIVE_BACK_LIMIT)

@@ -23,6 +23,7 @@ from .remote.shell import Shell
 from .remote.wrapper import shell_line, wrap_shell
 from .results import CommandResult
 from .runner import CLOSE_LIMIT, PROBE_AFTER, PROBES, check_task, explain_silence, settling
+from .waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -283,7 +284,7 @@ class WarmSession:
                 self.shell.let_go()
                 drain = asyncio.ensure_future(connection.drain())
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self.shell.farewell(), CLOSE_LIMIT)
+                    await wait_for(self.shell.farewell(), CLOSE_LIMIT)
                 wait = CLOSE_LIMIT if self.shell.exit_code is not None else 0.0
                 closed = connection.ended or (wait and await connection.wait_closed(wait))
                 if not closed and not connection.ended:

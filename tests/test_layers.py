@@ -21,7 +21,7 @@ ROOM = "ecs_exec_magic"
 # Each room may import from those below it. What has no row of its own is a module at the top.
 BASE = {"errors", "results", "capture", "address", "cleaning", "masking", "tables", "views"}
 BASE |= {"findings"}
-BASE |= {"moments"}
+BASE |= {"moments", "waiting"}
 BELOW: dict[str, set[str]] = {
     "errors": BASE,
     "capture": BASE,
@@ -30,6 +30,7 @@ BELOW: dict[str, set[str]] = {
     "views": BASE,
     "findings": BASE,
     "moments": {"errors"},
+    "waiting": set(),
     "cleaning": set(),
     "masking": set(),
     "tables": set(),

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import ConnectError, SessionLost
+from ..waiting import wait_for
 from .frames import MAX_PAYLOAD
 from .link import Link, words
 from .protocol import DataChannel
@@ -155,7 +156,7 @@ class Connection:
 
     async def _terminate(self) -> None:
         try:
-            await asyncio.wait_for(self._services.terminate(), self._options.terminate_timeout)
+            await wait_for(self._services.terminate(), self._options.terminate_timeout)
         except Exception as error:  # noqa: BLE001  # best effort, whatever AWS's layer raises
             logger.info(
                 "session %s could not be terminated: %s", self.session_id, type(error).__name__
@@ -171,7 +172,7 @@ class Connection:
         """
         if not self._channel.ended:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._over.wait(), timeout)
+                await wait_for(self._over.wait(), timeout)
         return self._channel.closed
 
     async def aclose(self) -> None:
@@ -338,7 +339,7 @@ class Connection:
     async def _fetch_key(self, needed: DataKeyNeeded) -> None:
         channel = self._channel
         try:
-            plaintext, ciphertext = await asyncio.wait_for(
+            plaintext, ciphertext = await wait_for(
                 self._services.generate_data_key(needed.key_id, dict(needed.context)),
                 self._options.data_key_timeout,
             )

@@ -22,6 +22,7 @@ from picows import WSHandshakeError, WSInvalidURL, ws_connect
 from python_socks import ProxyError  # what picows raises of a proxy's refusal
 
 from ..errors import ConnectError
+from ..waiting import wait_for
 from .websocket import MAX_MESSAGE, WebSocket
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ class Dialer:
             )
         )
         try:
-            transport, listener = await asyncio.wait_for(task, self.timeout)
+            transport, listener = await wait_for(task, self.timeout)
         except BaseException:
             # picows leaves the transport of an unfinished upgrade alone. Its end of file makes the
             # transport close itself.
@@ -256,7 +257,7 @@ async def _connect_tcp(host: str, port: int) -> socket.socket:
         opened.setblocking(False)
         try:
             patience = None if number == len(found) else _ADDRESS_PATIENCE
-            await asyncio.wait_for(loop.sock_connect(opened, address), patience)
+            await wait_for(loop.sock_connect(opened, address), patience)
         except (OSError, asyncio.TimeoutError) as error:
             opened.close()
             failures.append(error if isinstance(error, OSError) else TimeoutError())

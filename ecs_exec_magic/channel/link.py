@@ -11,6 +11,7 @@ import random
 from typing import TYPE_CHECKING
 
 from ..errors import AccessDenied, ConnectError, EcsExecError
+from ..waiting import wait_for
 from .dialing import Dialer, UpgradeRefused
 from .websocket import WebSocket
 
@@ -154,9 +155,7 @@ class Link:
 
     async def _sign(self) -> dict[str, str]:
         try:
-            return dict(
-                await asyncio.wait_for(self._services.sign(self._url), self._options.open_timeout)
-            )
+            return dict(await wait_for(self._services.sign(self._url), self._options.open_timeout))
         except Exception as error:  # noqa: BLE001  # unsigned may do, and is tried
             logger.debug("%s: not signed: %s", self._session_id, type(error).__name__)
             return {}
@@ -222,7 +221,7 @@ class Link:
                     logger.debug("%s: not resumed: %s", self._session_id, type(error).__name__)
 
     async def _resume(self) -> None:
-        url, token = await asyncio.wait_for(self._services.resume(), self._options.open_timeout)
+        url, token = await wait_for(self._services.resume(), self._options.open_timeout)
         if not token:
             raise _SessionOver
         if url:

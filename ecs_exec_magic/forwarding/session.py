@@ -18,6 +18,7 @@ from ..channel.session import ConnectionOptions
 from ..errors import EcsExecError, MethodUnavailable, ProtocolError, SessionLost, StartFailed
 from ..remote.command import agent_words
 from ..runner import CLOSE_LIMIT, check_task, settling
+from ..waiting import wait_for
 from .streams import NOP_INTERVAL, Carrier, Multiplexed, Single
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class PortSession:
         session = cls(api, ref, request, connection, place)
         session._on_refused = on_refused
         try:
-            await asyncio.wait_for(session._begin(), START_LIMIT)
+            await wait_for(session._begin(), START_LIMIT)
         except asyncio.TimeoutError:
             await session.close()
             raise SessionLost(
@@ -315,7 +316,7 @@ class PortSession:
     async def close_behind(self) -> None:
         """End the session once all that was sent has arrived at the agent."""
         with contextlib.suppress(SessionLost, asyncio.TimeoutError):
-            await asyncio.wait_for(self._arrived(), CLOSE_LIMIT)
+            await wait_for(self._arrived(), CLOSE_LIMIT)
         await self.close(0)
 
     async def _arrived(self) -> None:

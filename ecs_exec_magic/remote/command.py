@@ -24,6 +24,7 @@ from ..errors import (
     StartFailed,
 )
 from ..results import OutputEvent
+from ..waiting import wait_for
 from . import stdin as stdin_source
 from .decoder import (
     Begin,
@@ -404,7 +405,7 @@ class Execution:
         while self._native_exit is None:
             left = end - asyncio.get_running_loop().time()
             try:
-                events = await asyncio.wait_for(self._channel.receive(), left)
+                events = await wait_for(self._channel.receive(), left)
             except asyncio.TimeoutError:
                 return  # a child left behind holds the pipes: there is nothing to compare yet
             if not events or self._take(events):

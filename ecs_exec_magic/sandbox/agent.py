@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 from ..channel.encryption import DecryptionError, SessionCipher
 from ..channel.frames import Frame, FrameError, MessageType, PayloadType, decode, encode
+from ..waiting import wait_for
 from . import handshake
 from .api import ApiError
 from .faults import denial
@@ -300,7 +301,7 @@ class Agent:
         if len(self._outbox):
             self._drained.clear()
             try:
-                await asyncio.wait_for(self._drained.wait(), _DRAIN)
+                await wait_for(self._drained.wait(), _DRAIN)
             except asyncio.TimeoutError:
                 return
 

@@ -10,6 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from ..waiting import wait_for
 from .containers import StartError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ async def run_quietly(container: Container, argv: list[str]) -> int | None:
     except (StartError, OSError):
         return None
     try:
-        return await asyncio.wait_for(asyncio.shield(process.ended), _LIMIT)
+        return await wait_for(asyncio.shield(process.ended), _LIMIT)
     except asyncio.TimeoutError:
         return None
     finally:

@@ -13,6 +13,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..waiting import wait_for
 from . import engine_streams as streams
 from . import image as images
 from .containers import KILLED, TERMINATED, Container, Process, StartError
@@ -196,7 +197,7 @@ class EngineContainer(Container):
         while self._watching is not None and not self._watching.done() and loop.time() < deadline:
             with contextlib.suppress(OSError, asyncio.TimeoutError), await self._connect(port) as s:
                 await loop.sock_sendall(s, b"HEAD / HTTP/1.0\r\n\r\n")
-                if await asyncio.wait_for(loop.sock_recv(s, 1), 1):
+                if await wait_for(loop.sock_recv(s, 1), 1):
                     return
             await asyncio.sleep(_RECHECK)
 

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..waiting import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -234,7 +236,7 @@ class ForkServer:
 
         link = await self.open(request, handles, on_message, on_end)
         try:
-            return await asyncio.wait_for(answer, _ANSWER_LIMIT)
+            return await wait_for(answer, _ANSWER_LIMIT)
         except asyncio.TimeoutError:
             raise ForkError("the fork server gave no answer in time") from None
         finally:

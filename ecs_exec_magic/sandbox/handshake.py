@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..channel.encryption import DATA_KEY_BYTES, DecryptionError, SessionCipher
 from ..channel.frames import PayloadType
+from ..waiting import wait_for
 from .api import ApiError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ async def perform(
     request = {"AgentVersion": agent_version, "RequestedClientActions": actions}
     await send(PayloadType.HANDSHAKE_REQUEST, _json(request))
     try:
-        response = await asyncio.wait_for(receive(), limit)
+        response = await wait_for(receive(), limit)
     except asyncio.TimeoutError:
         raise HandshakeFailed(
             "Handshake timed out. Please ensure that you have the latest version of the session "
@@ -177,7 +178,7 @@ async def _prove(
     sealed = base64.b64encode(cipher.encrypt(secret)).decode()
     await send(PayloadType.ENC_CHALLENGE_REQUEST, _json({"Challenge": sealed}))
     try:
-        answer = await asyncio.wait_for(receive(), limit)
+        answer = await wait_for(receive(), limit)
     except asyncio.TimeoutError:
         raise HandshakeFailed("Timed out waiting for encryption challenge.") from None
     try:

@@ -11,6 +11,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from ..waiting import wait_for
 from . import image as images
 from .containers import TERMINATED, Container, Events, Process, StartError
 from .forks import ForkError, Link
@@ -167,7 +168,7 @@ class LocalContainer(Container):
         except ForkError as error:
             self._gone.set()
             raise StartError(str(error)) from None
-        await asyncio.wait_for(self._ready, _START_LIMIT)
+        await wait_for(self._ready, _START_LIMIT)
         if self._main_argv is not None:
             self._main = await self._spawn(self._main_argv, self.environment(), "separate")
             self._watching = asyncio.ensure_future(self._watch(self._main))
@@ -347,7 +348,7 @@ class LocalContainer(Container):
         if self._link is not None:
             self._link.hang_up()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), _END_LIMIT)
+                await wait_for(self._gone.wait(), _END_LIMIT)
         if self._link is not None:
             self._link.close()
         if self._watching is not None:

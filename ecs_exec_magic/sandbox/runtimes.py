@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..waiting import wait_for
 from .containers import ContainerSpec, Events, StartError
 from .forks import ForkServer
 from .leftovers import Home
@@ -159,7 +160,7 @@ def _try(runtime: Runtime) -> None:
                 process = await container.spawn(["true"], container.environment(), "separate")
                 for handle in process.files:
                     os.close(handle)
-                status = await asyncio.wait_for(process.ended, 10)
+                status = await wait_for(process.ended, 10)
                 if status:
                     raise StartError(f"a first command ended with status {status}")
             finally:

@@ -6,6 +6,7 @@ Knows the PTY, its output pump and its input. Never knows frames or the websocke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -13,6 +14,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from ..channel.frames import MAX_PAYLOAD, PayloadType
+from ..waiting import wait_for
 from .agent import Agent, AgentGone, Stuck, banner
 from .containers import Process, StartError
 from .damage import OutputFilter
@@ -142,13 +144,8 @@ class TerminalPlugin:
             try:
                 payload = payload[os.write(master, payload) :]
             except BlockingIOError:
-                # Not wait_for: before Python 3.12 it can swallow the cancellation of this task,
-                # which would then wait for ever for a terminal that nobody reads any more.
-                room = asyncio.ensure_future(writable(master))
-                try:
-                    await asyncio.wait({room}, timeout=_RECHECK)
-                finally:
-                    room.cancel()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await wait_for(writable(master), _RECHECK)
             except OSError as error:
                 raise Stuck from error
 

@@ -223,6 +223,7 @@ class Gateway:
         self.pings = 0
         self.relay = True
         self.connections = 0
+        self.first = b""  # sent together with the answer to the upgrade
         self.ws: web.WebSocketResponse | None = None
         self.port = 0
         self.scheme = "ws"
@@ -264,6 +265,8 @@ class Gateway:
         await ws.prepare(request)
         self.ws = ws
         self.connections += 1
+        if self.first:
+            await ws.send_bytes(self.first)
         async for message in ws:
             if message.type is WSMsgType.TEXT:
                 self.hellos.append(json.loads(message.data))

@@ -278,19 +278,33 @@ async def test_a_caller_who_may_not_resume_is_told_at_once(gateway: Gateway) -> 
 
 
 async def test_a_peer_that_does_not_answer_pings_is_left_and_resumed(gateway: Gateway) -> None:
-    services = Services()
+    class Answering(Services):
+        async def resume(self) -> tuple[str, str]:
+            gateway.autoping = True
+            return await super().resume()
+
     options = ConnectionOptions(ping_interval=0.2, dead_after=0.1, resume_delay=0.01)
     gateway.autoping = False
     prompt(gateway)
-    async with await Connection.open(grant(gateway), services, options) as connection:
+    async with await Connection.open(grant(gateway), Answering(), options) as connection:
         assert await connection.receive() == [Output(b"$ ")]
-        await gateway.until(lambda: services.resumed)
-        gateway.autoping = True
-        await gateway.until(lambda: gateway.connections >= 2)
+        await gateway.until(lambda: len(gateway.hellos) >= 2)
         gateway.agent.say(b"alive")
-        await gateway.until(lambda: not len(gateway.agent.outgoing) or gateway.agent.to_send)
         await gateway.flush()
         assert text(await connection.receive()) == b"alive"
+
+
+async def test_closed_in_the_moment_in_which_it_is_resumed(gateway: Gateway) -> None:
+    """What comes with the upgrade's answer wakes the caller together with who resumes."""
+    async with await ready(gateway, Services()) as connection:
+        gateway.first = gateway.agent.say(b"last words")
+        gateway.agent.to_send.clear()
+        await gateway.cut()
+        assert text(await connection.receive()) == b"last words"
+        await asyncio.wait_for(connection.aclose(), 50)
+    assert connection._link._keeper is not None
+    assert connection._link._keeper.done()
+    assert not connection._link.up
 
 
 async def test_a_peer_that_answers_pings_is_kept(gateway: Gateway) -> None:

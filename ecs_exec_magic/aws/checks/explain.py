@@ -12,6 +12,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from ...errors import AgentNotConnected, ExecNotEnabled
+from ...waiting import wait_for
 from .registry import CHECKS, run_checks
 from .scene import scene_of
 
@@ -60,7 +61,7 @@ async def explained(api: AwsApi, error: EcsExecError, ref: ContainerRef) -> EcsE
     alone = _OFF if ref.service else _OFF_ALONE
     ids = alone if off else tuple(each for each in CHECKS if _of_agents(each))
     try:
-        found = await asyncio.wait_for(asyncio.shield(_look(api, ref, ids)), LIMIT)
+        found = await wait_for(asyncio.shield(_look(api, ref, ids)), LIMIT)
     except Exception as reason:  # noqa: BLE001 - the error itself must come through in any case
         logger.debug("no explanation: %s", reason)
         return error
@@ -77,7 +78,7 @@ async def silence_explained(api: AwsApi, error: AgentNotConnected, ref: Containe
         return
     try:
         # Never what was found before: sessions come and go.
-        found = await asyncio.wait_for(_run(api, ref, _OF_SILENCE), LIMIT)
+        found = await wait_for(_run(api, ref, _OF_SILENCE), LIMIT)
     except Exception as reason:  # noqa: BLE001 - the error itself must come through in any case
         logger.debug("no explanation: %s", reason)
         return
@@ -108,7 +109,7 @@ def _look(api: AwsApi, ref: ContainerRef, ids: Sequence[str]) -> asyncio.Task[li
 async def _run(api: AwsApi, ref: ContainerRef, ids: Sequence[str]) -> list[Finding]:
     scene = await scene_of(api, cluster=ref.cluster, task=ref.task_id, container=ref.container)
     try:
-        return await asyncio.wait_for(run_checks(scene, ids), 2 * LIMIT)
+        return await wait_for(run_checks(scene, ids), 2 * LIMIT)
     finally:
         await scene.close()
 

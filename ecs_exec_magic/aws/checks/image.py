@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ...errors import AgentNotConnected, EcsExecError
+from ...waiting import wait_for
 from .agent import LOG_PATH, refs
 from .cluster import has_awslogs
 from .registry import check, fail, ok, unknown, warn
@@ -59,7 +60,7 @@ async def _programs(scene: Scene, ref: ContainerRef) -> set[str] | EcsExecError:
     async def ask() -> set[str] | EcsExecError:
         assert scene.run is not None
         try:
-            result = await asyncio.wait_for(scene.run(ref, _ASK), PATIENCE)
+            result = await wait_for(scene.run(ref, _ASK), PATIENCE)
         except EcsExecError as error:
             return error
         except asyncio.TimeoutError:
