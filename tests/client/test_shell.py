@@ -183,10 +183,17 @@ def test_a_cut_that_cannot_be_resumed(cluster: Sandbox, target: Target, fault: s
     shell = target.shell().open()
     shell.run(f"echo before >/tmp/{fault}")
     setattr(cluster.faults, fault, True)
-    cluster.faults.cut_after_frames = 2
-    cluster.faults.cut_times = 1
+
+    def cut(_: object) -> None:
+        """Only now: before, it could be the command that is cut off."""
+        cluster.faults.cut_after_frames = 2
+        cluster.faults.cut_times = 1
+
     with pytest.raises(ecs.SessionLost) as caught:
-        shell.run(f"echo ran >>/tmp/{fault}; for i in $(seq 100); do echo $i; sleep 0.1; done")
+        shell.run(
+            f"echo ran >>/tmp/{fault}; for i in $(seq 100); do echo $i; sleep 0.1; done",
+            on_output=cut,
+        )
     assert "unknown" in caught.value.cure
     assert caught.value.result.exit_code is None
     with pytest.raises(ecs.SessionLost) as after:
