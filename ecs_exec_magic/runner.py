@@ -322,18 +322,19 @@ class Job:
             self._task.cancel()
 
     async def stop(self, grace: float = 3.0) -> None:
-        """End the command: SIGTERM first, and the end of the session after ``grace`` seconds.
+        """End the command: SIGTERM first, and its session if it has not ended in ``grace`` seconds.
 
         :meth:`run` then returns what there is.
         """
         self._stopped = True
+        if self._task is None:
+            return
         if self._execution is None:
-            if self._task is not None:
-                self._task.cancel()
+            self._task.cancel()
             return
         await self._execution.stop()
-        await asyncio.sleep(grace)
-        if self._task is not None and not self._task.done():
+        _, outlived = await asyncio.wait([self._task], timeout=grace)
+        if outlived:
             await self._execution.end()
 
     # -- in a session ----------------------------------------------------------------------------

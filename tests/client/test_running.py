@@ -11,8 +11,9 @@ import pytest
 
 import ecs_exec_magic as ecs
 from ecs_exec_magic.client import Target
-from ecs_exec_magic.portal import ThreadBridge
+from ecs_exec_magic.portal import ThreadBridge, portal
 from ecs_exec_magic.results import OutputEvent
+from ecs_exec_magic.runner import Job
 from ecs_exec_magic.running import watch
 from ecs_exec_magic.sandbox import Sandbox
 
@@ -74,6 +75,14 @@ def test_cancelled_before_it_began(target: Target) -> None:
     result = running.result()
     assert result.exit_code in (None, 143)
     assert running.state == "cancelled"
+
+
+def test_stopping_waits_for_the_end_and_no_longer(target: Target) -> None:
+    running = target.start("echo on; exec sleep 600")
+    wait_until(lambda: running.tail() == "on\n")
+    assert isinstance(running._work, Job)
+    portal.submit(running._work.stop(600)).result(50)
+    assert running.result(50).signal == "SIGTERM"
 
 
 def test_interrupted(target: Target) -> None:
