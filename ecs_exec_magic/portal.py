@@ -268,10 +268,11 @@ class ThreadBridge:
             gate.put(weight)
             items.put(("item", item, weight))
 
-        future = portal.submit(work.start(emit, gate.passed))
-        future.add_done_callback(lambda _: items.put(("done", None, 0)))
         presses = 0
         with interrupt_key(lambda: items.put(("interrupt", None, 0))):
+            # Only now: a press in between would leave it running with nobody who knows.
+            future = portal.submit(work.start(emit, gate.passed))
+            future.add_done_callback(lambda _: items.put(("done", None, 0)))
             while True:
                 try:
                     kind, item, weight = items.get(timeout=_TICK)
@@ -364,8 +365,6 @@ class NestBridge:
         async def passed() -> None:
             return None
 
-        task = loop.create_task(work.start(lambda item, _: show(item), passed))
-
         def press() -> None:
             nonlocal presses
             presses += 1
@@ -375,6 +374,7 @@ class NestBridge:
                 loop.call_soon_threadsafe(lambda: loop.create_task(work.interrupt()))
 
         with interrupt_key(press):
+            task = loop.create_task(work.start(lambda item, _: show(item), passed))
             try:
                 return loop.run_until_complete(task)
             except asyncio.CancelledError:
