@@ -169,28 +169,32 @@ class Terminal:
             self._loop.call_soon_threadsafe(what, *args)
 
     async def _serve(self, session: TerminalSession) -> None:
-        # Once it is over nobody may take anything any more.
-        over = asyncio.ensure_future(session.wait())
-        over.add_done_callback(lambda _: self._gate.open())
         try:
-            try:
-                async for data in session:
-                    self._gate.put(len(data))
-                    self._on_output(data)
-                    await self._gate.passed()
-                ending = await over
-            except BaseException:
-                over.cancel()
-                await session.close(0)
-                raise
-            finally:
-                if self._typing is not None:
-                    self._typing.cancel()
-                self._on_output(b"")
+            ending = await self._hand_out(session)
         except BaseException as error:
             self._done.set_exception(error)
             raise
         self._done.set_result(ending)  # only now: who waits finds the end handed out
+
+    async def _hand_out(self, session: TerminalSession) -> Ending:
+        """Hand out what comes, and that it is over; how it ended."""
+        # Once it is over nobody may take anything any more.
+        over = asyncio.ensure_future(session.wait())
+        over.add_done_callback(lambda _: self._gate.open())
+        try:
+            async for data in session:
+                self._gate.put(len(data))
+                self._on_output(data)
+                await self._gate.passed()
+            return await over
+        except BaseException:
+            over.cancel()
+            await session.close(0)
+            raise
+        finally:
+            if self._typing is not None:
+                self._typing.cancel()
+            self._on_output(b"")
 
     def _type(self, data: bytes) -> None:
         self._typed += data

@@ -55,7 +55,7 @@ def test_faulty_frames_leave_the_output_exact(
 def test_a_cut_connection_is_resumed_without_loss(
     cluster: Sandbox, target: Target, frames: int
 ) -> None:
-    assert cluster.wait_idle(60)  # a session of before that is closing could use up a cut
+    assert cluster.wait_idle()  # a session of before that is closing could use up a cut
     cluster.faults.cut_after_frames = frames
     cluster.faults.cut_times = 3
     result = target.run("seq 1 20000; exit 3")
@@ -73,7 +73,7 @@ def test_much_that_is_lost_at_the_end_is_sent_again(cluster: Sandbox, target: Ta
 
 
 def test_a_cut_while_input_is_sent(cluster: Sandbox, target: Target) -> None:
-    assert cluster.wait_idle(60)  # a session of before that is closing could use up a cut
+    assert cluster.wait_idle()  # a session of before that is closing could use up a cut
     cluster.faults.cut_after_inputs = 10
     cluster.faults.cut_times = 2
     cluster.faults.drop_inputs = {2, 3, 15}
@@ -85,7 +85,7 @@ def test_a_cut_while_input_is_sent(cluster: Sandbox, target: Target) -> None:
 
 
 def test_a_session_that_cannot_be_resumed_is_lost(cluster: Sandbox, target: Target) -> None:
-    assert cluster.wait_idle(60)  # a session of before that is closing could use up a cut
+    assert cluster.wait_idle()  # a session of before that is closing could use up a cut
     cluster.faults.lose_resume = True
     cluster.faults.cut_after_frames = 8
     with pytest.raises(ecs.SessionLost) as caught:
@@ -158,7 +158,7 @@ def test_an_agent_whose_places_others_hold(
         "container": target.container,
     }
     started = []
-    assert cluster.wait_idle(60)  # those of tests before would be counted
+    assert cluster.wait_idle()  # those of tests before would be counted
     for _ in range(2):
         call = client._api.call("ecs", "execute_command", cluster="demo", interactive=True, **hold)
         started.append(client._call(call))
@@ -175,7 +175,7 @@ def test_an_agent_whose_places_others_hold(
         for each in started:
             session_id = each["session"]["sessionId"]
             client._call(client._api.call("ssm", "terminate_session", SessionId=session_id))
-    assert cluster.wait_idle(60)
+    assert cluster.wait_idle()
     assert target.run("echo free").stdout == "free\n"
 
 
@@ -218,12 +218,12 @@ except Broken:
 @pytest.mark.timeout(300)  # twenty processes, each of which imports and asks AWS anew
 def test_a_process_that_ends_at_once_leaves_no_session(cluster: Sandbox, target: Target) -> None:
     """Wherever its end finds the one of its session: a tenth of such sessions were left once."""
-    assert cluster.wait_idle(60)  # what tests before have left open, to close by itself
+    assert cluster.wait_idle()  # what tests before have left open, to close by itself
     for after in range(20):
         words = [sys.executable, "-c", AT_ONCE, cluster.url, target.address, str(after / 5000)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stderr) == (0, "")
-        assert cluster.wait_idle(60), after
+        assert cluster.wait_idle(), after
 
 
 def test_sessions_are_terminated_when_the_caller_fails(cluster: Sandbox, target: Target) -> None:

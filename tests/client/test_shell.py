@@ -24,7 +24,7 @@ from .conftest import connected, wait_until
 def test_a_cut_is_resumed_and_no_command_runs_twice(
     cluster: Sandbox, target: Target, frames: int
 ) -> None:
-    assert cluster.wait_idle(60)  # a session of before that is closing could use up a cut
+    assert cluster.wait_idle()  # a session of before that is closing could use up a cut
     with target.shell() as shell:
         shell.run("n=0")
         cluster.faults.cut_after_frames = frames
@@ -38,7 +38,7 @@ def test_a_cut_is_resumed_and_no_command_runs_twice(
 
 @pytest.mark.parametrize("inputs", range(1, 6))
 def test_a_cut_while_a_command_is_sent(cluster: Sandbox, target: Target, inputs: int) -> None:
-    assert cluster.wait_idle(60)  # a session of before that is closing could use up a cut
+    assert cluster.wait_idle()  # a session of before that is closing could use up a cut
     with target.shell() as shell:
         shell.run("n=0")
         cluster.faults.cut_after_inputs = inputs
@@ -157,7 +157,7 @@ def test_time_is_up_also_while_a_slow_reader_holds_a_flood_back(
 
 
 def test_closed_while_it_opens(cluster: Sandbox, target: Target) -> None:
-    assert cluster.wait_idle(60)
+    assert cluster.wait_idle()
     cluster.faults.terminal_delay = 4.0
     shell = target.shell()
     failed: list[BaseException] = []
@@ -174,12 +174,12 @@ def test_closed_while_it_opens(cluster: Sandbox, target: Target) -> None:
     shell.close()
     thread.join()
     assert len(failed) == 1
-    assert cluster.wait_idle(60)
+    assert cluster.wait_idle()
 
 
 @pytest.mark.parametrize("fault", ["lose_resume", "refuse_resume"])
 def test_a_cut_that_cannot_be_resumed(cluster: Sandbox, target: Target, fault: str) -> None:
-    assert cluster.wait_idle(60)  # a session of before that is closing could use up a cut
+    assert cluster.wait_idle()  # a session of before that is closing could use up a cut
     shell = target.shell().open()
     shell.run(f"echo before >/tmp/{fault}")
     setattr(cluster.faults, fault, True)

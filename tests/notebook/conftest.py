@@ -11,19 +11,25 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import ecs_exec_magic
+from ecs_exec_magic import sandbox
 from ecs_exec_magic.address import ContainerRef
 from ecs_exec_magic.capture import Capture
 from ecs_exec_magic.errors import CommandTimeout, Interrupted, SessionLost, TargetNotFound
 from ecs_exec_magic.notebook import extension
 from ecs_exec_magic.results import CommandResult
 
+from ..runtimes import WITHOUT_ENGINE
 from .account import Account, container, task
+from .kernels import practising
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ecs_exec_magic.notebook.magics import EcsExec
+    from ecs_exec_magic.sandbox import Sandbox
+
+    from .kernels import Kernel
 
 
 # What jupyter_client 7 causes: it makes a loop for its blocking calls and never closes that or its
@@ -189,6 +195,20 @@ class World:
     @property
     def client(self) -> FakeClient:
         return self.clients[-1]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Sandbox]:
+    """A practice cluster for the kernels of a file."""
+    with sandbox.start(pace="fast", runtime=WITHOUT_ENGINE) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def kernel(cluster: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """A kernel for all tests of a file, with the magics and a target."""
+    with practising(cluster, tmp_path_factory.mktemp("ipython")) as kernel:
+        yield kernel
 
 
 @pytest.fixture

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from ecs_exec_magic import sandbox
-
-from ..runtimes import WITHOUT_ENGINE
 from .kernels import practising
 
 if TYPE_CHECKING:
@@ -25,18 +22,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kernel
 
 GET = "__import__('urllib.request').request.urlopen(f.url, timeout=60).status"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Sandbox]:
-    with sandbox.start(pace="fast", runtime=WITHOUT_ENGINE) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def kernel(cluster: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with practising(cluster, tmp_path_factory.mktemp("ipython")) as kernel:
-        yield kernel
 
 
 @pytest.fixture

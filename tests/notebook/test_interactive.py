@@ -391,7 +391,7 @@ def test_a_signal_that_ends_the_process(name: str, cluster: Sandbox, ipython: IP
     for undo in (b"\x1b[?25h", b"\x1b[?1049l"):
         assert undo in ipython.data[start:]
     # Nobody is left at the far end.
-    assert cluster.wait_idle(60)
+    assert cluster.wait_idle()
 
 
 def test_a_window_that_is_closed(cluster: Sandbox, ipython: IPython) -> None:
@@ -399,7 +399,7 @@ def test_a_window_that_is_closed(cluster: Sandbox, ipython: IPython) -> None:
     ipython.hang_up()
     ipython.until(lambda: ipython.process.poll() is not None)
     assert ipython.process.returncode == -signal.SIGHUP
-    assert cluster.wait_idle(60)
+    assert cluster.wait_idle()
 
 
 def test_stopped_and_continued(ipython: IPython) -> None:
@@ -472,7 +472,7 @@ def test_a_job_of_a_shell(cluster: Sandbox, tmp_path: Path) -> None:
         assert there.attributes() == cooked
     finally:
         there.close()
-    assert cluster.wait_idle(60)
+    assert cluster.wait_idle()
 
 
 # -- where there is no terminal ------------------------------------------------------------------

@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ecs_exec_magic import sandbox
-
-from ..runtimes import WITHOUT_ENGINE
-from .kernels import practising, touch
+from .kernels import touch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ecs_exec_magic.sandbox import Sandbox
 
     from .kernels import Kernel
@@ -23,18 +18,6 @@ pytestmark = pytest.mark.kernel
 
 STEPS = "for n in 1 2 3; do echo step $n; sleep 1; done"
 LOOP = "trap 'echo got TERM; exit 3' TERM; echo begun; while :; do sleep 0.1; done"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Sandbox]:
-    with sandbox.start(pace="fast", runtime=WITHOUT_ENGINE) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def kernel(cluster: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with practising(cluster, tmp_path_factory.mktemp("ipython")) as kernel:
-        yield kernel
 
 
 def test_a_job_shows_itself_in_its_own_cell_only(kernel: Kernel) -> None:

@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ecs_exec_magic import sandbox
-
-from ..runtimes import WITHOUT_ENGINE
 from .kernels import practising
 
 if TYPE_CHECKING:
@@ -20,12 +17,6 @@ if TYPE_CHECKING:
     from .kernels import Kernel
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Sandbox]:
-    with sandbox.start(pace="fast", runtime=WITHOUT_ENGINE) as cluster:
-        yield cluster
 
 
 @pytest.fixture(params=["thread", "nest"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ from ecs_exec_magic import sandbox as package
 from ecs_exec_magic.sandbox import SandboxUnavailable
 
 from .conftest import Cluster
-from .containers.helpers import marked
+from .containers.helpers import marked, until
 from .rawclient import RawClient
 
 MAIN = (
@@ -70,18 +69,10 @@ async def test_a_killed_owner_leaves_no_process(tmp_path: Path) -> None:
             task = ecs.list_tasks(cluster="demo", family="worker")["taskArns"][0]
             command = f"sh -c 'setsid sleep {marker} & wait'"
             ecs.execute_command(cluster="demo", task=task, interactive=True, command=command)
-            for _ in range(3000):
-                if marked(marker):
-                    break
-                await asyncio.sleep(0.02)
-            assert marked(marker)
+            await until(lambda: bool(marked(marker)))
         finally:
             child.kill()
-    for _ in range(3000):
-        if not marked(marker):
-            break
-        await asyncio.sleep(0.02)
-    assert marked(marker) == []
+    await until(lambda: marked(marker) == [])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the isolated runtimes are Linux's")

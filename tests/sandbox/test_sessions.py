@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from ecs_exec_magic.sandbox import agent
 from ecs_exec_magic.sandbox.handshake import HandshakeFailed, perform
 
 from .conftest import Cluster, left_idle
+from .containers.helpers import until
 from .rawclient import RawClient, Seen
 
 
@@ -124,12 +125,6 @@ async def test_early_input_is_discarded_or_not_acked(own: Cluster) -> None:
     faults.discard_window = faults.terminal_delay = 1000.0
     session = own.execute("cat")
     (held,) = own.sandbox._server.gateway.sessions.values()
-
-    async def until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen"
-            await asyncio.sleep(0.01)
 
     async with RawClient(session["streamUrl"], session["tokenValue"]) as client:
         await until(lambda: held.agent is not None)
@@ -269,10 +264,7 @@ async def test_an_idle_end_needs_no_client_no_slot_and_no_agent(hasty: Cluster) 
         past = hasty.ssm.describe_sessions(State="History")["Sessions"]
         return {s["SessionId"] for s in past} == set(sessions)
 
-    deadline = time.monotonic() + 60
-    while not over():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
+    await until(over)
     assert hasty.sandbox.wait_idle()
 
 
@@ -376,10 +368,7 @@ async def test_absent_client_pauses_the_output(own: Cluster) -> None:
         await client.until(has(b"on"))
     there = own.sandbox._server.gateway.sessions[session["sessionId"]].agent
     assert there is not None
-    deadline = time.monotonic() + 60
-    while there.active.is_set():
-        assert time.monotonic() < deadline, "nobody listens"
-        await asyncio.sleep(0.01)
+    await until(lambda: not there.active.is_set())  # nobody listens
     sent = there._stream_frames
     await asyncio.sleep(0.5)
     assert there._stream_frames == sent
@@ -469,10 +458,8 @@ async def test_idle_sessions_cost_little(own: Cluster) -> None:
         session = own.sandbox._server.gateway.sessions[client.url.split("/")[-1].split("?")[0]]
         there = session.agent
         assert there is not None
-        deadline = time.monotonic() + 60
-        while there._reader is not None or there._resender is not None:
-            assert time.monotonic() < deadline, "nothing is to be read, nothing to be sent again"
-            await asyncio.sleep(0.02)
+        # Nothing is to be read, and nothing to be sent again.
+        await until(lambda: there._reader is None and there._resender is None)
 
 
 async def test_unacknowledged_tail_costs_two_seconds(shared: Cluster) -> None:

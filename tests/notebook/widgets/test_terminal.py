@@ -129,7 +129,7 @@ def notebook(
     finally:
         extension.unload(shell)
         InteractiveShell.clear_instance()
-        assert cluster.wait_idle(60)
+        assert cluster.wait_idle()
 
 
 @pytest.fixture
@@ -389,7 +389,7 @@ def test_unloading_ends_it_and_closing_takes_it_away(
     assert kept.state == "closed"
     page.says("again", columns=80, rows=24)
     assert kept.state == "closed"
-    assert cluster.wait_idle(60)
+    assert cluster.wait_idle()
 
 
 @pytest.mark.usefixtures("notebook")
