@@ -1,12 +1,13 @@
 """What concerns all tests.
 
 A browser that is missing is said so where nobody overlooks it; how long an example of a property
-test takes says something about the machine only; and a process with hundreds of AWS sessions in it
-has to stay quick.
+test takes says something about the machine only; a process with hundreds of AWS sessions in it has
+to stay quick; and no file changes asyncio for those behind it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from ecs_exec_magic.errors import EcsExecError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 NO_BROWSER = "no Chromium is installed"
 
@@ -28,6 +29,16 @@ settings.load_profile("patient")
 # Every AWS session reads the descriptions of its services anew, 60,000 objects and a second of
 # processor time; tests make hundreds, which would read the same files.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _asyncio_as_it_came() -> Iterator[None]:
+    """nest_asyncio patches asyncio for good: later tests would run on the patched one.
+
+    Its asyncio.run leaves loops open, besides, whose warnings fail tests of other files.
+    """
+    yield
+    assert not hasattr(asyncio, "_nest_patched"), "a test in this file has patched asyncio"
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -43,6 +43,7 @@ class PlannedAccount:
         objects: whether the bucket has some.
         gate: plans wait for it.
         step_gate: every step waits for it.
+        reading_gate: reading what there is waits for it.
     """
 
     choices: AccountChoices = field(default_factory=choices)
@@ -52,6 +53,7 @@ class PlannedAccount:
     objects: bool = False
     gate: threading.Event | None = None
     step_gate: threading.Event | None = None
+    reading_gate: threading.Event | None = None
     unreadable: EcsExecError | None = None
     unplannable: EcsExecError | None = None
     unseen: EcsExecError | None = None
@@ -175,6 +177,8 @@ class PlanningClient:
     def choices(self) -> AccountChoices:
         region = self.settings["region"]
         self._account.read.append(region)
+        if self._account.reading_gate is not None:
+            assert self._account.reading_gate.wait(30)
         if self._account.unreadable is not None:
             raise self._account.unreadable
         return choices(region) if region else self._account.choices

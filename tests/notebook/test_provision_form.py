@@ -195,8 +195,10 @@ def test_an_account_that_cannot_be_asked(shell: Any, account: PlannedAccount) ->
 
 
 def test_a_change_while_the_account_is_read_is_kept(shell: Any, account: PlannedAccount) -> None:
+    account.reading_gate = threading.Event()
     form: Any = ProvisionForm(pause=0)
     put(form, name="web", bucket="typed", logs="bucket", subnets="subnet-2 subnet-8")
+    account.reading_gate.set()
     settled(form)
     assert account.asked[-1][2]["bucket"] == "typed"
     assert form.editor["subnets"].value == ("subnet-2",), "the other is not in this VPC"
