@@ -153,13 +153,16 @@ class Client(Account):
         return ""
 
     def close(self) -> None:
-        """Let go of the threads of this package, unless another client is open or something runs.
+        """Let go of its connections, unless something runs; and, as the last one that is open, of
+        the threads of this package.
 
-        The client stays usable: its next call starts them again.
+        The client stays usable: its next call opens and starts them again.
         """
-        _open.discard(self)
-        if self._unattended is not None:
-            _open.discard(self._unattended)
+        for each in (self, self._unattended):
+            if each is not None:
+                _open.discard(each)
+                if portal.idle:
+                    each._api.close()
         if not _open and portal.rest():
             end_threads()
 

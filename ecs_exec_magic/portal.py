@@ -137,10 +137,15 @@ class Portal:
         if finish not in self._at_exit:
             self._at_exit.append(finish)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs on the loop."""
+        # Who waits for a future learns of its end a moment before it is taken out of the set.
+        return all(future.done() for future in list(self._submitted))
+
     def rest(self) -> bool:
         """Stop the loop and its thread if nothing runs on it; returns whether they are stopped."""
-        # Who waits for a future learns of its end a moment before it is taken out of the set.
-        if any(not future.done() for future in list(self._submitted)):
+        if not self.idle:
             return False
         self.stop()
         return True

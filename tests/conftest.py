@@ -41,31 +41,36 @@ def _asyncio_as_it_came() -> Iterator[None]:
     assert not hasattr(asyncio, "_nest_patched"), "a test in this file has patched asyncio"
 
 
-@pytest.hookimpl(hookwrapper=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None
-) -> Generator[None, Any, None]:
+) -> Generator[None, Any, Any]:
     """Behind every file, what is to stay is taken out of the garbage collector's sight.
 
     It stops all threads while it looks through millions of objects, for up to 16 s at the end of a
     run: clients, practice clusters and tests stand still then, and limits of seconds pass.
     """
-    yield
-    if nextitem is None or nextitem.path != item.path:
-        gc.collect()
-        gc.freeze()
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or nextitem.path != item.path:
+            gc.collect()
+            gc.freeze()
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """An error of ours that ends a test is shown with all it has to say."""
-    outcome = yield
+    report = yield
     error = call.excinfo.value if call.excinfo is not None else None
     if isinstance(error, EcsExecError):
         said = [*error._lines(), f"result: {error.result!r}"]
         noise: bytes = getattr(error.result, "noise", b"")
         said += [f"noise: {noise[:2000]!r}"] if noise else []
-        outcome.get_result().sections.append(("What the error says", "\n".join(said)))
+        report.sections.append(("What the error says", "\n".join(said)))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -326,6 +326,11 @@ class AwsApi:
         # Outside the handler, so that an original that tells secrets is not even its context.
         raise error from original
 
+    def close(self) -> None:
+        """Close the connections that wait for a next call, which would open its own."""
+        for client in list(self._clients.values()):
+            client.close()
+
     # -- making clients --------------------------------------------------------------------------
 
     def _new_client(self, service: str, once: bool) -> Any:

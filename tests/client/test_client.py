@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -165,6 +168,28 @@ def test_interrupting_a_look_up(client: Client) -> None:
     with pytest.raises(KeyboardInterrupt):
         client._call(forever())
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_closed_client_has_no_connections_and_is_usable(cluster: Sandbox) -> None:
+    url = urlsplit(cluster.url)
+
+    def connections() -> set[int]:
+        found = set()
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as one:
+                if one.getpeername()[:2] == (url.hostname, url.port):
+                    found.add(one.getsockname()[1])
+        return found
+
+    before = connections()
+    client = connected(cluster)
+    helper = client.unattended()
+    for _ in range(2):
+        assert client.target("demo/worker").run("echo x").stdout == "x\n"
+        assert helper.clusters()
+        assert len(connections() - before) >= 2
+        client.close()
+        assert connections() <= before
 
 
 def test_an_unknown_bridge(cluster: Sandbox) -> None:

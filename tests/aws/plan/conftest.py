@@ -118,9 +118,14 @@ class World:
             if key["KeyState"] == "Enabled" and key["KeyManager"] == "CUSTOMER"
         )
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Close the connections of the clients that were made, ten of each, and forget them."""
         for client in self._clients:
             client.close()
+        self._clients.clear()
+
+    def close(self) -> None:
+        self.leave()
         self.sandbox.stop()
 
 
