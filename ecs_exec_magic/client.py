@@ -156,13 +156,14 @@ class Client(Account):
         """Let go of its connections, unless something runs; and, as the last one that is open, of
         the threads of this package.
 
-        The client stays usable: its next call opens and starts them again.
+        Waits some seconds, if need be, for sessions whose command has ended. The client stays
+        usable: its next call opens and starts them again.
         """
-        for each in (self, self._unattended):
-            if each is not None:
-                _open.discard(each)
-                if portal.idle:
-                    each._api.close()
+        mine = [each for each in (self, self._unattended) if each is not None]
+        _open.difference_update(mine)
+        if portal.settle():
+            for each in mine:
+                each._api.close()
         if not _open and portal.rest():
             end_threads()
 

@@ -138,14 +138,29 @@ class Portal:
             self._at_exit.append(finish)
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing runs on the loop."""
+    def _busy(self) -> bool:
         # Who waits for a future learns of its end a moment before it is taken out of the set.
-        return all(future.done() for future in list(self._submitted))
+        return any(not future.done() for future in list(self._submitted))
+
+    def settle(self, timeout: float = 8.0) -> bool:
+        """Wait for what goes on after its work has ended, unless something runs.
+
+        Returns:
+            Whether nothing runs; what has not ended after ``timeout`` seconds goes on.
+        """
+        if self._busy:
+            return False
+        if self._loop is not None and self._pid == os.getpid():
+            with contextlib.suppress(concurrent.futures.TimeoutError):
+                self.submit(self._settled()).result(timeout)
+        return True
+
+    async def _settled(self) -> None:
+        await asyncio.gather(*(finish() for finish in self._at_exit), return_exceptions=True)
 
     def rest(self) -> bool:
         """Stop the loop and its thread if nothing runs on it; returns whether they are stopped."""
-        if not self.idle:
+        if self._busy:
             return False
         self.stop()
         return True
@@ -169,7 +184,7 @@ class Portal:
 
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
-        await asyncio.gather(*(finish() for finish in self._at_exit), return_exceptions=True)
+        await self._settled()
         # Only what was asked for is cancelled at first: to end its session it has tasks of its own.
         asked = {task for task in self._asked if task.get_loop() is loop}
         await _cancelled(asked, end - loop.time())

@@ -37,8 +37,9 @@ def _asyncio_as_it_came() -> Iterator[None]:
 
     Its asyncio.run leaves loops open, besides, whose warnings fail tests of other files.
     """
+    before = hasattr(asyncio, "_nest_patched")
     yield
-    assert not hasattr(asyncio, "_nest_patched"), "a test in this file has patched asyncio"
+    assert before == hasattr(asyncio, "_nest_patched"), "a test in this file has patched asyncio"
 
 
 @pytest.hookimpl(wrapper=True)

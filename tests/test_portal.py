@@ -67,6 +67,39 @@ def test_it_does_not_rest_while_something_runs(portal: Portal) -> None:
     assert portal.rest()
 
 
+def test_it_settles_when_nothing_runs(portal: Portal) -> None:
+    go, settled = threading.Event(), threading.Event()
+
+    async def behind() -> None:
+        await asyncio.sleep(0.01)
+        settled.set()
+
+    portal.at_stop(behind)
+    assert portal.settle(), "nothing has begun"
+    assert not settled.is_set()
+    running = portal.submit(asyncio.to_thread(go.wait, 60))
+    assert not portal.settle()
+    assert not settled.is_set()
+    go.set()
+    assert running.result(60)
+    assert portal.settle()
+    assert settled.is_set()
+
+
+def test_what_does_not_settle_in_time_goes_on(portal: Portal) -> None:
+    ended = threading.Event()
+
+    async def behind() -> None:
+        await asyncio.sleep(0.5)
+        ended.set()
+
+    portal.submit(here()).result(60)
+    portal.at_stop(behind)
+    assert portal.settle(0.01)
+    assert not ended.is_set()
+    assert ended.wait(60)
+
+
 def test_resting_before_anything_ran_does_nothing(portal: Portal) -> None:
     assert portal.rest()
     assert portal._thread is None

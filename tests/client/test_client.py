@@ -21,6 +21,8 @@ import pytest
 import ecs_exec_magic as ecs
 from ecs_exec_magic.address import ContainerRef
 from ecs_exec_magic.client import Client, Target
+from ecs_exec_magic.portal import portal
+from ecs_exec_magic.runner import settle
 from ecs_exec_magic.sandbox import Sandbox
 
 from .conftest import connected, press_key, wait_until
@@ -176,20 +178,25 @@ def test_a_closed_client_has_no_connections_and_is_usable(cluster: Sandbox) -> N
     def connections() -> set[int]:
         found = set()
         for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as one:
-                if one.getpeername()[:2] == (url.hostname, url.port):
-                    found.add(one.getsockname()[1])
+            with contextlib.suppress(OSError):
+                if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                    continue
+                with socket.socket(fileno=os.dup(int(name))) as one:
+                    if one.getpeername()[:2] == (url.hostname, url.port):
+                        found.add(one.getsockname()[1])
         return found
 
     before = connections()
-    client = connected(cluster)
+    client, other = connected(cluster), connected(cluster)
     helper = client.unattended()
     for _ in range(2):
         assert client.target("demo/worker").run("echo x").stdout == "x\n"
         assert helper.clusters()
         assert len(connections() - before) >= 2
+        portal.submit(settle(60)).result(90)  # closing waits as well, but not for so long
         client.close()
         assert connections() <= before
+    other.close()
 
 
 def test_an_unknown_bridge(cluster: Sandbox) -> None:

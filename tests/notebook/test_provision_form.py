@@ -205,6 +205,30 @@ def test_a_change_while_the_account_is_read_is_kept(shell: Any, account: Planned
     form.close()
 
 
+def test_a_change_in_the_moment_in_which_the_account_is_filled_in(
+    form: Any, account: PlannedAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page's message holds back what it tells until all of it has been set."""
+    planned(form)
+    filling, told = threading.Event(), threading.Event()
+    fill = form.editor._fill
+
+    def slowly() -> None:
+        filling.set()
+        told.wait(0.5)  # not even then: it has to wait for this
+        fill()
+
+    monkeypatch.setattr(form.editor, "_fill", slowly)
+    name = form.editor["name"].control
+    with name.hold_trait_notifications():
+        name.value = "web2"
+        form._read()
+        assert filling.wait(60)
+    told.set()
+    settled(form)
+    assert account.asked[-1][1] == "web2"
+
+
 # -- validation and the plan ---------------------------------------------------------------------
 
 
@@ -273,7 +297,7 @@ def test_a_stale_plan_never_looks_current(form: Any, account: PlannedAccount) ->
 
 
 def test_only_a_pause_in_typing_is_planned(shell: Any, account: PlannedAccount) -> None:
-    form: Any = ProvisionForm(pause=3600)
+    form: Any = settled(ProvisionForm(pause=3600))
     put(form, name="w")
     put(form, name="we")
     assert form.preview.head.value != ""

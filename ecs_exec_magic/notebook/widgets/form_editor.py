@@ -47,10 +47,13 @@ class FormEditor(ipywidgets.VBox):
     """All fields; what stands in them is :meth:`entries`.
 
     Args:
+        lock: held while something changes; a change comes in the page's thread, what the account
+            has in another.
         changed: called at every change, in whichever thread that comes in.
     """
 
-    def __init__(self, changed: Callable[[], object]) -> None:
+    def __init__(self, lock: Any, changed: Callable[[], object]) -> None:
+        self._lock = lock
         self._tell = changed
         self._quiet = False
         self._choices: AccountChoices | None = None
@@ -256,26 +259,28 @@ class FormEditor(ipywidgets.VBox):
 
     def _filling(self, fill: Callable[[], object]) -> None:
         """Change what can be chosen; what stands in the fields then is told of once."""
-        before = self.entries()
-        self._quiet = True
-        try:
-            fill()
-        finally:
-            self._quiet = False
-        if self.entries() != before:
-            self._tell()
+        with self._lock:
+            before = self.entries()
+            self._quiet = True
+            try:
+                fill()
+            finally:
+                self._quiet = False
+            if self.entries() != before:
+                self._tell()
 
     def _changed(self) -> None:
-        if self._quiet:
-            return
-        self._quiet = True
-        try:
-            self._fields["memory"].offer(_sizes(self._fields["cpu"].value))
-            if self._choices is not None:
-                self._fill_subnets()
-        finally:
-            self._quiet = False
-        self._tell()
+        with self._lock:
+            if self._quiet:
+                return
+            self._quiet = True
+            try:
+                self._fields["memory"].offer(_sizes(self._fields["cpu"].value))
+                if self._choices is not None:
+                    self._fill_subnets()
+            finally:
+                self._quiet = False
+            self._tell()
 
 
 def _sizes(cpu: int) -> list[tuple[str, int]]:

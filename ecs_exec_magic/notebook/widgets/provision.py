@@ -92,7 +92,7 @@ class ProvisionForm(Panel):
         self._changed()
 
     def _build(self) -> None:
-        self.editor = FormEditor(self._changed)
+        self.editor = FormEditor(self._lock, self._changed)
         self.preview = Preview(self._workspace.masked)
         self._said = ipywidgets.HTML(layout=ipywidgets.Layout(margin="6px 2px 0"))
         self._line = ipywidgets.HTML()

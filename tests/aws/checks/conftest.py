@@ -42,7 +42,7 @@ class World:
         self._aws: dict[str, Any] = {}
         self._clients: list[Client] = []
         self._numbers = itertools.count()
-        self.admin = self.client()
+        self.admin = ecs.connect(session=self.session, endpoint_url=sandbox.url)
         sandbox.call(sandbox._server.world.settled())
 
     def _session(self, key: str, secret: str) -> boto3.Session:
@@ -66,6 +66,9 @@ class World:
 
     def close(self) -> None:
         self.leave()
+        self.admin.close()
+        for api in self._aws.values():
+            api.close()
         self.sandbox.stop()
 
     def name(self, stem: str) -> str:

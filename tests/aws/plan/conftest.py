@@ -126,6 +126,8 @@ class World:
 
     def close(self) -> None:
         self.leave()
+        for api in self._aws.values():
+            api.close()
         self.sandbox.stop()
 
 

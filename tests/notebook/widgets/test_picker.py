@@ -262,6 +262,7 @@ def test_it_looks_again_by_itself_until_it_is_closed(hand: Made, world: World) -
     user.type("web")  # a sign of life
     assert user.picker._beat.beating
     user.picker.close()
+    assert user.picker.wait(60)
     count = world.account.count("tasks")
     user.picker._worker.ask(user.picker._list_again)
     assert world.account.count("tasks") == count
