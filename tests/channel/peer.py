@@ -299,6 +299,12 @@ class Gateway:
             transport.abort()
         await asyncio.sleep(0)
 
+    async def interrupt(self) -> None:
+        """Drop the connection, and wait until the client is back on another."""
+        before = len(self.hellos)
+        await self.cut()
+        await self.until(lambda: len(self.hellos) > before)
+
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something holds; checked after each message and twenty times a second."""
         end = time.monotonic() + 60
