@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .account import Account
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,5 +15,6 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    for name in {"world", "shop"}.intersection(request.fixturenames):
-        request.getfixturevalue(name).leave()
+    for value in getattr(request.node, "funcargs", {}).values():
+        if isinstance(value, Account):
+            value.leave()

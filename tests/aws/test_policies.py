@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,6 +29,7 @@ from ecs_exec_magic.sandbox.iam.patterns import context_of
 from ecs_exec_magic.sandbox.iam.policies import evaluate
 
 from ..runtimes import WITHOUT_ENGINE
+from .account import Account
 
 ACCOUNT = "123456789012"
 PLACES = {"aws": "eu-west-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
@@ -253,43 +253,35 @@ def other(place: Subject) -> ExecSettings:
 # -- in the practice cluster ---------------------------------------------------------------------
 
 
-class Practice:
+class Practice(Account):
     """The seeded cluster in which IAM decides, and people with the policies."""
 
-    def __init__(self, running: package.Sandbox) -> None:
-        environment = running.environment
-        self.url = running.url
-        self.session = self._session(
-            environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
-        )
-        self.admin = self.connect(self.session)
-        self.iam = self.session.client("iam", endpoint_url=self.url)
+    def __init__(self, sandbox: package.Sandbox) -> None:
+        super().__init__(sandbox)
+        self.admin = ecs.connect(session=self.session, endpoint_url=sandbox.url)
         self.count = 0
 
-    @staticmethod
-    def _session(key: str, secret: str) -> boto3.Session:
-        return boto3.Session(key, secret, region_name="us-east-1")
-
-    def connect(self, session: boto3.Session) -> Client:
-        return ecs.connect(session=session, endpoint_url=self.url)
+    def close(self) -> None:
+        self.admin.close()
+        super().close()
 
     def user(self, *documents: Any) -> tuple[str, Client]:
         self.count += 1
         name = f"operator-{self.count}"
-        self.iam.create_user(UserName=name)
+        iam = self.aws("iam")
+        iam.create_user(UserName=name)
         for number, document in enumerate(documents):
             text = document if isinstance(document, str) else document.json(None)
-            self.iam.put_user_policy(UserName=name, PolicyName=f"p{number}", PolicyDocument=text)
-        key = self.iam.create_access_key(UserName=name)["AccessKey"]
-        return name, self.connect(self._session(key["AccessKeyId"], key["SecretAccessKey"]))
+            iam.put_user_policy(UserName=name, PolicyName=f"p{number}", PolicyDocument=text)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return name, self.client(self._session(key["AccessKeyId"], key["SecretAccessKey"]))
 
 
 @pytest.fixture(scope="module")
 def practice() -> Iterator[Practice]:
-    with package.start(pace="fast", runtime=WITHOUT_ENGINE, iam=True) as running:
-        there = Practice(running)
-        yield there
-        there.admin.close()
+    there = Practice(package.start(pace="fast", runtime=WITHOUT_ENGINE, iam=True))
+    yield there
+    there.close()
 
 
 def test_an_operator_in_the_practice_cluster(practice: Practice) -> None:
@@ -307,7 +299,7 @@ def test_an_operator_in_the_practice_cluster(practice: Practice) -> None:
 
 
 def test_an_operator_of_one_tag(practice: Practice) -> None:
-    ecs_api = practice.session.client("ecs", endpoint_url=practice.url)
+    ecs_api = practice.aws("ecs")
     task = practice.admin.tasks("demo/worker")[0]
     ecs_api.tag_resource(resourceArn=task.task_arn, tags=[{"key": "team", "value": "ops"}])
     policy = practice.admin.policy("operator", "demo/worker", tags={"team": "ops"})
@@ -360,8 +352,8 @@ def test_what_somebody_can_do(practice: Practice) -> None:
 
 
 def test_a_task_role_for_the_clusters_own_settings(practice: Practice) -> None:
-    api = practice.session.client("ecs", endpoint_url=practice.url)
-    kms = practice.session.client("kms", endpoint_url=practice.url)
+    api = practice.aws("ecs")
+    kms = practice.aws("kms")
     key = kms.create_key()["KeyMetadata"]
     kms.create_alias(AliasName="alias/exec", TargetKeyId=key["KeyId"])
     log = {"cloudWatchLogGroupName": "/exec/two", "s3BucketName": "b", "s3KeyPrefix": "/p/"}

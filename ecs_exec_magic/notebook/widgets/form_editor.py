@@ -261,11 +261,7 @@ class FormEditor(ipywidgets.VBox):
         """Change what can be chosen; what stands in the fields then is told of once."""
         with self._lock:
             before = self.entries()
-            self._quiet = True
-            try:
-                fill()
-            finally:
-                self._quiet = False
+            self._quietly(fill)
             if self.entries() != before:
                 self._tell()
 
@@ -273,14 +269,21 @@ class FormEditor(ipywidgets.VBox):
         with self._lock:
             if self._quiet:
                 return
-            self._quiet = True
-            try:
-                self._fields["memory"].offer(_sizes(self._fields["cpu"].value))
-                if self._choices is not None:
-                    self._fill_subnets()
-            finally:
-                self._quiet = False
+            self._quietly(self._follow)
             self._tell()
+
+    def _follow(self) -> None:
+        """Offer what goes with what was chosen."""
+        self._fields["memory"].offer(_sizes(self._fields["cpu"].value))
+        if self._choices is not None:
+            self._fill_subnets()
+
+    def _quietly(self, change: Callable[[], object]) -> None:
+        self._quiet = True
+        try:
+            change()
+        finally:
+            self._quiet = False
 
 
 def _sizes(cpu: int) -> list[tuple[str, int]]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-import boto3
 import pytest
 
 import ecs_exec_magic as ecs
@@ -18,6 +17,7 @@ from ecs_exec_magic.client import Client, Findings
 from ecs_exec_magic.sandbox import Sandbox
 
 from ...runtimes import WITHOUT_ENGINE
+from ..account import Account
 
 T = TypeVar("T")
 CHANNEL = ["ssmmessages:*"]
@@ -29,47 +29,18 @@ def document(*statements: Any) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
-class World:
+class World(Account):
     """The practice cluster with its seed, and its account as the administrator sees it."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        environment = sandbox.environment
-        self.region = environment["AWS_REGION"]
-        self.session = self._session(
-            environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
-        )
-        self._aws: dict[str, Any] = {}
-        self._clients: list[Client] = []
+        super().__init__(sandbox)
         self._numbers = itertools.count()
         self.admin = ecs.connect(session=self.session, endpoint_url=sandbox.url)
         sandbox.call(sandbox._server.world.settled())
 
-    def _session(self, key: str, secret: str) -> boto3.Session:
-        return boto3.Session(key, secret, region_name=self.region)
-
-    def aws(self, name: str) -> Any:
-        if name not in self._aws:
-            self._aws[name] = self.session.client(name, endpoint_url=self.sandbox.url)
-        return self._aws[name]
-
-    def client(self, session: boto3.Session | None = None) -> Client:
-        client = ecs.connect(session=session or self.session, endpoint_url=self.sandbox.url)
-        self._clients.append(client)
-        return client
-
-    def leave(self) -> None:
-        """Close the connections of the clients that were made, ten of each, and forget them."""
-        for client in self._clients:
-            client.close()
-        self._clients.clear()
-
     def close(self) -> None:
-        self.leave()
         self.admin.close()
-        for api in self._aws.values():
-            api.close()
-        self.sandbox.stop()
+        super().close()
 
     def name(self, stem: str) -> str:
         return f"{stem}-{next(self._numbers)}"

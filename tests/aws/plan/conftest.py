@@ -9,40 +9,19 @@ from typing import Any
 import boto3
 import pytest
 
-import ecs_exec_magic as ecs
 from ecs_exec_magic import sandbox as package
-from ecs_exec_magic.client import Client
 from ecs_exec_magic.sandbox import Sandbox
 
 from ...runtimes import WITHOUT_ENGINE
+from ..account import Account
 
 
-class World:
-    """The practice cluster, and the account as its administrator sees it."""
+class World(Account):
+    """An empty account in which IAM decides, as its administrator sees it."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        environment = sandbox.environment
-        self.region = environment["AWS_REGION"]
-        self.session = self._session(
-            environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
-        )
+        super().__init__(sandbox)
         self.count = 0
-        self._clients: list[Client] = []
-        self._aws: dict[str, Any] = {}
-
-    def _session(self, key: str, secret: str) -> boto3.Session:
-        return boto3.Session(key, secret, region_name=self.region)
-
-    def aws(self, name: str) -> Any:
-        if name not in self._aws:
-            self._aws[name] = self.session.client(name, endpoint_url=self.sandbox.url)
-        return self._aws[name]
-
-    def client(self, session: boto3.Session | None = None) -> Client:
-        client = ecs.connect(session=session or self.session, endpoint_url=self.sandbox.url)
-        self._clients.append(client)
-        return client
 
     def user(self, denied: list[str]) -> boto3.Session:
         """Somebody who may do everything but these actions."""
@@ -117,18 +96,6 @@ class World:
             for id_, key in states.items()
             if key["KeyState"] == "Enabled" and key["KeyManager"] == "CUSTOMER"
         )
-
-    def leave(self) -> None:
-        """Close the connections of the clients that were made, ten of each, and forget them."""
-        for client in self._clients:
-            client.close()
-        self._clients.clear()
-
-    def close(self) -> None:
-        self.leave()
-        for api in self._aws.values():
-            api.close()
-        self.sandbox.stop()
 
 
 @pytest.fixture(scope="session")
